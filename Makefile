@@ -1,0 +1,51 @@
+.DEFAULT_GOAL := help
+VENV := .venv/bin
+STAMP := .venv/.ready
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml requirements/uv.txt requirements/dev.txt scripts/setup.sh
+	@scripts/setup.sh
+	@touch $@
+
+setup: $(STAMP) ## the virtual environment .venv, from hash-pinned requirements
+
+up: $(STAMP) ## run the pair on a local lake and print how to attach it
+	@$(VENV)/azquack up
+
+test: $(STAMP) ## every quick test, in parallel
+	@scripts/test.sh
+
+test-all: $(STAMP) ## the quick tests and the slow ones
+	@scripts/test.sh --all
+
+lint: $(STAMP) ## format, lint and strict types
+	@$(VENV)/ruff format --check .
+	@$(VENV)/ruff check .
+	@$(VENV)/mypy
+
+check-infra: $(STAMP) ## the checks of infra/, checkov and the slow ones included
+	@scripts/check-infra.sh
+
+bench: $(STAMP) ## the door against a direct node, side by side
+	@$(VENV)/python -m bench.door
+
+format: $(STAMP) ## mend what a tool can mend
+	@$(VENV)/ruff format .
+	@$(VENV)/ruff check --fix .
+
+docs: $(STAMP) ## docs/settings.md anew, from the table of settings
+	@$(VENV)/azquack config --format markdown > docs/settings.md
+
+lock: ## the requirement files anew, from pyproject.toml
+	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade requirements/uv.in -o requirements/uv.txt
+	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements/runtime.txt
+	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml --extra dev -o requirements/dev.txt
+	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade requirements/build.in -o requirements/build.txt
+	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements/infra.in -o requirements/infra.txt
+
+clean: ## remove what was built; the lake in ./lake stays
+	@rm -rf .venv .venv-infra .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/standins/azurite/node_modules
+
+.PHONY: help setup up test test-all lint check-infra bench format docs lock clean

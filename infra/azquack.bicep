@@ -1,0 +1,233 @@
+// The apps. azd deploys this file with each `azd deploy`, after it has built and pushed the image, so a
+// revision gets its image and its settings at once and `azd provision` never touches a running app. azd hands
+// parameters over as text, which is why they are strings here.
+metadata name = 'AzQuack'
+metadata description = 'The catalog app, the query app and the maintenance job, in the resources that main.bicep made.'
+
+@description('Required. Name of the azd environment.')
+param environmentName string
+
+@description('Required. Image, with its registry and tag.')
+param image string
+
+@description('Required. Name of the Container Apps environment.')
+param containerAppsEnvironmentName string
+
+@description('Required. Host name of the registry.')
+param registryServer string
+
+@description('Required. Name of the account with the lake.')
+param storageAccountName string
+
+@description('Required. Name of the container with the lake.')
+param lakeContainer string
+
+@description('Required. Name of the container with the backups.')
+param backupContainer string
+
+@description('Required. URL of the Key Vault.')
+param keyVaultUrl string
+
+@description('Required. Name of the catalog\'s identity.')
+param catalogIdentityName string
+
+@description('Required. Name of the query role\'s identity.')
+param queryIdentityName string
+
+@description('Optional. Region.')
+param location string = resourceGroup().location
+
+@description('Optional. Query nodes: 1 is the query app alone, each further one is an app of its own behind its door.')
+@allowed(['1', '2', '3', '4', '5', '6', '7', '8'])
+param queryNodes string = '1'
+
+@description('Optional. Cores of the catalog; the memory is two gigabytes for each.')
+param catalogCpu string = '0.5'
+
+@description('Optional. Cores of the query app; the memory is two gigabytes for each.')
+param queryCpu string = '0.5'
+
+@description('Optional. Address ranges that may reach the query app, with commas between them. Empty: everyone, with a token.')
+param allowedAddresses string = ''
+
+@description('Optional. Domain of the query app besides the platform\'s.')
+param customDomain string = ''
+
+@description('Optional. Resource id of the certificate for that domain.')
+param certificateId string = ''
+
+@description('Optional. When maintenance runs, as a cron expression in UTC.')
+param maintenanceSchedule string = '17 3 * * *'
+
+@description('Required. Name of the Log Analytics workspace.')
+param workspaceName string
+
+@description('Optional. Address that alerts are sent to. Empty: no alerts.')
+param alertEmail string = ''
+
+var abbreviations = loadJsonContent('abbreviations.json')
+var token = toLower(uniqueString(subscription().id, environmentName, location))
+var tags = {
+  'azd-env-name': environmentName
+}
+var serviceTags = {
+  'azd-env-name': environmentName
+  'azd-service-name': 'azquack'
+}
+
+resource environment 'Microsoft.App/managedEnvironments@2026-01-01' existing = {
+  name: containerAppsEnvironmentName
+}
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' existing = {
+  name: workspaceName
+}
+
+resource catalogIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: catalogIdentityName
+}
+
+resource queryIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
+  name: queryIdentityName
+}
+
+var tokenSettings = [
+  { name: 'AZQUACK_TOKEN_SOURCE', value: 'keyvault' }
+  { name: 'AZQUACK_KEY_VAULT_URL', value: keyVaultUrl }
+]
+
+var catalogSettings = concat(tokenSettings, [
+  { name: 'AZQUACK_CATALOG_DIR', value: '/catalog' }
+  { name: 'AZQUACK_BACKUP_TO', value: 'az://${backupContainer}/catalog' }
+  { name: 'AZQUACK_AZURE_ACCOUNT', value: storageAccountName }
+  { name: 'AZQUACK_AZURE_CLIENT_ID', value: catalogIdentity.properties.clientId }
+])
+
+var lakeSettings = concat(tokenSettings, [
+  { name: 'AZQUACK_CATALOG', value: 'quack:${catalog.outputs.fqdn}:443' }
+  { name: 'AZQUACK_DATA_PATH', value: 'az://${lakeContainer}/lake/' }
+  { name: 'AZQUACK_STORAGE_AUTH', value: 'managed_identity' }
+  { name: 'AZQUACK_AZURE_ACCOUNT', value: storageAccountName }
+  { name: 'AZQUACK_AZURE_CLIENT_ID', value: queryIdentity.properties.clientId }
+])
+
+// A node of another app is reached by the app's name, inside the environment.
+var nodePort = 9600
+var peers = [for i in range(1, int(queryNodes) - 1): 'node${i}=${abbreviations.appContainerApps}node${i}-${token}:${nodePort}']
+
+var doorSettings = concat(lakeSettings, [
+  { name: 'AZQUACK_PRINCIPALS_SECRET_NAME', value: 'principals' }
+  { name: 'AZQUACK_PEERS', value: join(peers, ',') }
+])
+
+var nodeSettings = concat(lakeSettings, [
+  { name: 'AZQUACK_NODE_HOST', value: '0.0.0.0' }
+  { name: 'AZQUACK_NODE_PORT', value: string(nodePort) }
+])
+
+// Maintenance deletes no file that a kept backup still names, so it reads the backups.
+var maintenanceSettings = concat(lakeSettings, [
+  { name: 'AZQUACK_BACKUP_TO', value: 'az://${backupContainer}/catalog' }
+])
+
+module catalog 'modules/container-app.bicep' = {
+  name: 'catalog'
+  params: {
+    name: '${abbreviations.appContainerApps}catalog-${token}'
+    location: location
+    tags: tags
+    environmentId: environment.id
+    identityId: catalogIdentity.id
+    registryServer: registryServer
+    image: image
+    role: 'catalog'
+    settings: catalogSettings
+    external: false
+    cpu: catalogCpu
+    storageName: 'catalog'
+    mountPath: '/catalog'
+  }
+}
+
+module query 'modules/container-app.bicep' = {
+  name: 'query'
+  params: {
+    name: '${abbreviations.appContainerApps}query-${token}'
+    location: location
+    tags: serviceTags
+    environmentId: environment.id
+    identityId: queryIdentity.id
+    registryServer: registryServer
+    image: image
+    role: 'query'
+    settings: doorSettings
+    external: true
+    allowedAddresses: empty(allowedAddresses) ? [] : split(allowedAddresses, ',')
+    customDomain: customDomain
+    certificateId: certificateId
+    cpu: queryCpu
+  }
+}
+
+module nodes 'modules/container-app.bicep' = [for i in range(1, int(queryNodes) - 1): {
+  name: 'node${i}'
+  params: {
+    name: '${abbreviations.appContainerApps}node${i}-${token}'
+    location: location
+    tags: tags
+    environmentId: environment.id
+    identityId: queryIdentity.id
+    registryServer: registryServer
+    image: image
+    role: 'query'
+    settings: nodeSettings
+    external: false
+    transport: 'tcp'
+    targetPort: nodePort
+    cpu: queryCpu
+  }
+}]
+
+module maintenance 'modules/maintenance-job.bicep' = {
+  name: 'maintenance'
+  params: {
+    name: '${abbreviations.appJobs}maintain-${token}'
+    location: location
+    tags: tags
+    environmentId: environment.id
+    identityId: queryIdentity.id
+    registryServer: registryServer
+    image: image
+    settings: maintenanceSettings
+    schedule: maintenanceSchedule
+  }
+}
+
+module alerts 'modules/alerts.bicep' = if (!empty(alertEmail)) {
+  name: 'alerts'
+  params: {
+    namePrefix: '${abbreviations.insightsScheduledQueryRules}${token}-'
+    actionGroupName: '${abbreviations.insightsActionGroups}${token}'
+    location: location
+    tags: tags
+    email: alertEmail
+    workspaceId: workspace.id
+    catalogAppName: catalog.outputs.name
+    queryAppName: query.outputs.name
+  }
+}
+
+@description('Name of the catalog app.')
+output CATALOG_APP_NAME string = catalog.outputs.name
+
+@description('Host name of the catalog, inside the environment.')
+output CATALOG_FQDN string = catalog.outputs.fqdn
+
+@description('Name of the query app.')
+output QUERY_APP_NAME string = query.outputs.name
+
+@description('Host name of the query app, which people attach.')
+output QUERY_FQDN string = query.outputs.fqdn
+
+@description('Name of the maintenance job.')
+output MAINTENANCE_JOB_NAME string = maintenance.outputs.name

@@ -1,0 +1,122 @@
+"""A consistent copy of a catalog that is being served.
+
+The copy is a client like any other: one Quack session reads every table inside one read-only transaction,
+and DuckDB's snapshot isolation makes the whole a single moment, whatever writers do meanwhile. The node that
+serves the catalog needs no door to the disk for it, and the copy may be made from any machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from azquack import client
+from azquack.client import Target
+from azquack.errors import BackupError
+from azquack.keeper import PASSING
+from azquack.sql import identifier, literal
+
+_COPY = "copied"
+_TABLES = """
+    SELECT table_name, sql FROM duckdb_tables()
+    WHERE database_name = current_database() AND schema_name = 'main' AND NOT internal AND NOT temporary
+    ORDER BY table_name
+"""
+# What moves with every commit, and what moves without one: expiry, cleanup and options.
+_STATE = """
+    SELECT s.snapshot_id, s.snapshot_time,
+           (SELECT count(*) FROM ducklake_snapshot),
+           (SELECT count(*) FROM ducklake_files_scheduled_for_deletion),
+           (SELECT string_agg(format('{}={}', m.key, m.value), ';' ORDER BY m.key, m.value)
+            FROM ducklake_metadata AS m)
+    FROM ducklake_snapshot AS s ORDER BY s.snapshot_id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A moment of a catalog: two states with the same `fingerprint` hold the same metadata."""
+
+    snapshot: int
+    snapshot_time: datetime
+    fingerprint: str
+
+
+class Session:
+    """One Quack session with a catalog, inside one read-only transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def remote(self, statement: str) -> list[tuple[object, ...]]:
+        """What `statement` gives when the catalog's node runs it in this session's transaction."""
+        return self._connection.execute(_query(statement)).fetchall()
+
+    def state(self) -> State | None:
+        """Where the catalog stands; None when it holds no lake yet."""
+        rows = self.remote(_STATE) if self._has_lake() else []
+        if not rows:
+            return None
+        snapshot, time, *rest = rows[0]
+        assert isinstance(snapshot, int)
+        assert isinstance(time, datetime)
+        text = repr((snapshot, time.isoformat(), rest))
+        return State(snapshot, time, hashlib.sha256(text.encode()).hexdigest())
+
+    def copy(self, to: Path) -> None:
+        """Write every table, with its rows and keys, into the new DuckDB file `to`."""
+        connection = self._connection
+        connection.execute(f"ATTACH {literal(str(to))} AS {_COPY}")
+        try:
+            for name, definition in self.remote(_TABLES):
+                table = identifier(str(name))
+                connection.execute(f"USE {_COPY}")
+                connection.execute(str(definition))
+                connection.execute(f"INSERT INTO {_COPY}.{table} {_query(f'FROM {table}')}")
+            connection.execute(f"CHECKPOINT {_COPY}")
+        finally:
+            connection.execute("USE memory")
+            connection.execute(f"DETACH {_COPY}")
+
+    def _has_lake(self) -> bool:
+        return any(name == "ducklake_snapshot" for name, _ in self.remote(_TABLES))
+
+
+def _query(statement: str) -> str:
+    # Should this process be killed, the catalog ends the session, whose transaction holds back checkpoints.
+    return f"FROM {client.ALIAS}.query({literal(PASSING + statement)})"
+
+
+@contextmanager
+def session(catalog: Target) -> Iterator[Session]:
+    """A session with the catalog at `catalog`, whose token is the internal one.
+
+    Raises `LakeError` when the catalog does not let us in, `BackupError` when it fails on the way.
+    """
+    with client.connection(catalog) as connection:
+        connection.execute("SET GLOBAL httpfs_connection_caching = true")
+        opened = Session(connection)
+        try:
+            opened.remote("BEGIN TRANSACTION READ ONLY")
+            try:
+                yield opened
+            finally:
+                # An open transaction would keep the catalog from its checkpoints.
+                with suppress(duckdb.Error):
+                    opened.remote("ROLLBACK")
+        except duckdb.Error as error:
+            raise BackupError(f"the catalog at {catalog.uri} failed: {client.first_line(error)}") from None
+
+
+def copy_catalog(catalog: Target, to: Path) -> None:
+    """A consistent copy of the served catalog in the new file `to`. Raises `LakeError`, `BackupError`."""
+    with session(catalog) as opened:
+        if opened.state() is None:
+            raise BackupError("the catalog holds no lake yet: attach a query replica to it first")
+        opened.copy(to)

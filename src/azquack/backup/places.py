@@ -1,0 +1,174 @@
+"""Where backups lie. A place holds files by name, nothing more.
+
+DIRECTORY                a directory, best on another disk than the catalog
+az://CONTAINER[/PREFIX]  Azure Blob Storage, with the account and the identity of the storage settings
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from azquack.errors import BackupError, SettingError
+from azquack.settings import Settings
+
+if TYPE_CHECKING:
+    from azure.storage.blob import ContainerClient
+
+DIRECTORY = "backups"
+_AZURE = re.compile(r"az://(?P<container>[a-z0-9-]{3,63})(?:/(?P<prefix>.*))?")
+
+
+class Place(Protocol):
+    """A place for backups; every method raises `BackupError` when the place fails."""
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted."""
+
+    def get(self, name: str, to: Path) -> None:
+        """Write the file `name` to `to`."""
+
+    def put(self, name: str, source: Path) -> None:
+        """Keep `source` as `name`: whole or not at all."""
+
+    def delete(self, name: str) -> None:
+        """Remove the file `name`; nothing happens when it is not there."""
+
+
+def place_for(settings: Settings) -> Place:
+    """The place that `settings` name. Raises `SettingError` when they name none."""
+    if settings.backup_to is None:
+        if settings.catalog_dir is None:
+            raise SettingError("AZQUACK_BACKUP_TO is not set: say where the backups lie")
+        return DirectoryPlace(settings.catalog_dir / DIRECTORY)
+    if match := _AZURE.fullmatch(settings.backup_to):
+        prefix = (match["prefix"] or "").strip("/")
+        return BlobPlace(_container(settings, match["container"]), f"{prefix}/" if prefix else "")
+    if "://" in settings.backup_to:
+        raise SettingError(
+            f"AZQUACK_BACKUP_TO is {settings.backup_to!r}: allowed are a directory and az://CONTAINER/PREFIX"
+        )
+    return DirectoryPlace(Path(settings.backup_to))
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryPlace:
+    """A directory, made when it is first written to."""
+
+    path: Path
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted."""
+        with self._failing("listed"):
+            if not self.path.exists():
+                return []
+            return sorted(each.name for each in self.path.iterdir() if each.is_file())
+
+    def get(self, name: str, to: Path) -> None:
+        """Write the file `name` to `to`."""
+        with self._failing("read"):
+            shutil.copyfile(self.path / name, to)
+
+    def put(self, name: str, source: Path) -> None:
+        """Keep `source` as `name`: whole or not at all."""
+        draft = self.path / f".{name}"
+        with self._failing("written"):
+            # Whoever holds a backup reads the encryption keys in it.
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with source.open("rb") as data, draft.open("wb") as out:
+                shutil.copyfileobj(data, out)
+                out.flush()
+                os.fsync(out.fileno())
+            draft.replace(self.path / name)
+
+    def delete(self, name: str) -> None:
+        """Remove the file `name`; nothing happens when it is not there."""
+        with self._failing("written"):
+            (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _failing(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BackupError(
+                f"the backup place {self.path} cannot be {done}: {(error.strerror or '').lower()}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPlace:
+    """A prefix in a blob container."""
+
+    container: ContainerClient
+    prefix: str
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted."""
+        with self._failing("listed"):
+            found = self.container.list_blob_names(name_starts_with=self.prefix)
+            names = [str(each).removeprefix(self.prefix) for each in found]
+        return sorted(each for each in names if "/" not in each)
+
+    def get(self, name: str, to: Path) -> None:
+        """Write the file `name` to `to`."""
+        with self._failing("read"), to.open("wb") as out:
+            self.container.download_blob(self.prefix + name).readinto(out)
+
+    def put(self, name: str, source: Path) -> None:
+        """Keep `source` as `name`: whole or not at all, since a blob shows once it is committed."""
+        with self._failing("written"), source.open("rb") as data:
+            self.container.upload_blob(self.prefix + name, data, overwrite=True)
+
+    def delete(self, name: str) -> None:
+        """Remove the file `name`; nothing happens when it is not there."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        with self._failing("written"):
+            try:
+                self.container.delete_blob(self.prefix + name)
+            except ResourceNotFoundError:
+                return
+
+    @contextmanager
+    def _failing(self, done: str) -> Iterator[None]:
+        from azure.core.exceptions import AzureError
+
+        try:
+            yield
+        except AzureError as error:
+            # The SDK's message goes on with headers and a trace of the credentials that it tried.
+            first = (error.message or type(error).__name__).strip().splitlines()[0]
+            raise BackupError(
+                f"the backup place az://{self.container.container_name}/{self.prefix} cannot be {done}: {first}"
+            ) from None
+
+
+def _container(settings: Settings, name: str) -> ContainerClient:
+    from azure.storage.blob import ContainerClient
+
+    # A backup that waits for ever is worse than one that fails: each try ends, and there are few.
+    limits: dict[str, Any] = {"retry_total": 3, "connection_timeout": 10, "read_timeout": 60}
+    if settings.azure_connection_string is not None:
+        return ContainerClient.from_connection_string(
+            settings.azure_connection_string.get_secret_value(), name, **limits
+        )
+    if settings.azure_account is None:
+        raise SettingError(
+            "AZQUACK_AZURE_ACCOUNT is not set: name the storage account of the az:// backup place"
+        )
+    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
+
+    credential = (
+        ManagedIdentityCredential(client_id=settings.azure_client_id)
+        if settings.azure_client_id
+        else DefaultAzureCredential()
+    )
+    host = settings.azure_endpoint or "blob.core.windows.net"
+    return ContainerClient(f"https://{settings.azure_account}.{host}", name, credential, **limits)

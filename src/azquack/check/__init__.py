@@ -1,0 +1,11 @@
+"""`azquack check`: what is wrong with a lake.
+
+    finding.py   rules and findings
+    rules.py     what can be wrong inside the metadata, as SQL
+    files.py     metadata against the files that are there
+    footers.py   metadata against what the Parquet files say of themselves
+    checks.py    all of it over one copy of a catalog
+    repair.py    what can be mended without loss
+
+It works on a copy, taken in one transaction: a lake that is written to meanwhile raises no false alarm.
+"""

@@ -1,0 +1,84 @@
+"""`azquack check`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from azquack.backup.copy import copy_catalog
+from azquack.check import checks
+from azquack.check.finding import Finding
+from azquack.check.repair import repair as repair_catalog
+from azquack.cli.options import with_settings
+from azquack.cli.site import Site, site
+
+DirOption = Annotated[
+    Path | None, typer.Option("--dir", help="The lake directory of a pair on this machine. Default: lake.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Put the command on `app`."""
+    app.command("check", rich_help_panel="Caring for a lake")(
+        with_settings("Lake", "Storage", "Care", "Tokens")(check)
+    )
+
+
+def check(
+    directory: DirOption = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without loss.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Open no Parquet file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    **flags: Any,
+) -> None:
+    """Look for damage: torn snapshots, missing files, wrong statistics. Exits with 1 when there is any."""
+    lake = site(directory, flags)
+    findings = _findings(lake, quick)
+    if repair and any(each.repairs for each in findings):
+        repair_catalog(lake.catalog, findings)
+        before, findings = findings, _findings(lake, quick)
+        left = {(each.rule.name, each.subject) for each in findings}
+        if not as_json:
+            for each in before:
+                if (each.rule.name, each.subject) not in left:
+                    print(f"mended: {each.rule.name}, {each.subject}")
+    show(findings, as_json, "the lake")
+    exit_with(findings)
+
+
+def _findings(lake: Site, quick: bool) -> list[Finding]:
+    with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
+        copied = Path(scratch) / "catalog.duckdb"
+        copy_catalog(lake.catalog, copied)
+        return checks.run(copied, lake.settings, quick=quick)
+
+
+def show(findings: Sequence[Finding], as_json: bool, what: str) -> None:
+    """Print the findings; `what` was looked at."""
+    if as_json:
+        print(json.dumps({"findings": [each.message() for each in findings]}, indent=2))
+        return
+    out = Console(highlight=False)
+    if not findings:
+        out.print(f"[bold green]nothing is wrong[/] with {what}")
+        return
+    table = Table(show_lines=True)
+    for heading in ("finding", "where", "what it means", "what mends it"):
+        table.add_column(heading, overflow="fold")
+    for each in findings:
+        style = "bold red" if each.serious else "dim"
+        table.add_row(f"[{style}]{each.rule.name}[/]", each.subject, each.rule.meaning, each.rule.mend)
+    out.print(table)
+
+
+def exit_with(findings: Sequence[Finding]) -> None:
+    """End with 1 when something is to be done."""
+    if any(each.serious for each in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,245 @@
+"""`azquack up`, `down` and `status`: the pair on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from azquack import client, demo, logs
+from azquack.child import ChildState
+from azquack.cli.lake import DirOption, target
+from azquack.cli.options import with_settings
+from azquack.errors import AzQuackError, LakeError, StartError
+from azquack.local import LakeDirectory, Running
+from azquack.roles import catalog, query
+from azquack.settings import load
+from azquack.supervisor import Supervisor
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands on `app`."""
+    panel = "The pair on this machine"
+    app.command("up", rich_help_panel=panel)(with_settings("Replica", "Lake", "Door", "Limits", "Care")(up))
+    app.command("down", rich_help_panel=panel)(down)
+    app.command("status", rich_help_panel=panel)(status)
+
+
+def up(
+    directory: DirOption = Path("lake"),
+    with_demo: Annotated[
+        bool, typer.Option("--demo", help="Fill the schema demo with a small example.")
+    ] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Run in the background.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ready_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    **flags: Any,
+) -> None:
+    """Run a catalog and a query replica on a local lake, and say how to attach it."""
+    lake = LakeDirectory(directory.resolve())
+    lake.make()
+    if detach:
+        running = _background(lake, sys.argv[1:])
+    else:
+        running = None
+        _foreground(lake, flags, with_demo, ready_fd, as_json)
+    if running:
+        _show(lake, running, as_json)
+
+
+def _foreground(
+    lake: LakeDirectory, flags: dict[str, Any], with_demo: bool, ready_fd: int | None, as_json: bool
+) -> None:
+    with lake.owned():
+        try:
+            asyncio.run(_serve(lake, flags, with_demo, ready_fd, as_json))
+        except AzQuackError as error:
+            if ready_fd is None:
+                raise
+            _tell(ready_fd, {"failed": str(error)})
+            raise typer.Exit(error.exit_code) from None
+
+
+async def _serve(
+    lake: LakeDirectory, flags: dict[str, Any], with_demo: bool, ready_fd: int | None, as_json: bool
+) -> None:
+    # Whoever runs a lake on their own machine is its administrator, unless told otherwise.
+    own_lake = {
+        "data_path": str(lake.data_path),
+        "public_role": "admin",
+        "principals_file": lake.path / "principals.json",
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    settings = load(own_lake | given | {"token_source": "generated", "token_dir": lake.token_dir}).settings
+    logs.configure("supervisor", settings.log_level)
+    own = settings.model_copy(
+        update={"host": "127.0.0.1", "port": 0, "http_port": 0, "catalog_dir": lake.catalog_dir}
+    )
+    tokens = lake.tokens()
+    specs = [
+        *catalog.children(own, tokens),
+        *query.children(settings, tokens, catalog=lambda ports: f"quack:127.0.0.1:{ports[catalog.DOOR]}"),
+    ]
+
+    async def ready(states: list[ChildState]) -> None:
+        reports = {state.name: state.report for state in states}
+        running = Running(
+            uri=f"quack:localhost:{reports[query.DOOR]['port']}",
+            catalog_uri=f"quack:127.0.0.1:{reports[catalog.DOOR]['port']}",
+            http_url=f"http://127.0.0.1:{reports[query.DOOR]['http_port']}",
+            catalog_http_url=f"http://127.0.0.1:{reports[catalog.DOOR]['http_port']}",
+            pid=os.getpid(),
+            dir=str(lake.path),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        lake.announce(running)
+        if with_demo:
+            await asyncio.to_thread(demo.load, target(lake.path, None))
+        if ready_fd is not None:
+            _tell(ready_fd, {"ready": True})
+        else:
+            _show(lake, running, as_json)
+
+    await Supervisor(specs, stop_timeout=settings.stop_timeout).run(ready)
+
+
+def _tell(fd: int, message: dict[str, Any]) -> None:
+    with os.fdopen(fd, "w") as pipe:
+        pipe.write(json.dumps(message))
+
+
+def _background(lake: LakeDirectory, arguments: list[str]) -> Running:
+    """Start the same command in the background and wait until it serves or says why it cannot."""
+    arguments = [each for each in arguments if each not in ("--detach", "--json")]
+    read_end, write_end = os.pipe()
+    log = os.open(lake.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    subprocess.Popen(
+        [sys.executable, "-m", "azquack", *arguments, "--ready-fd", str(write_end)],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write_end], start_new_session=True,
+    )  # fmt: skip
+    os.close(write_end)
+    os.close(log)
+    with os.fdopen(read_end) as pipe:
+        text = pipe.read()
+    message = json.loads(text) if text else {"failed": f"the pair ended before it served: see {lake.log}"}
+    if "failed" in message:
+        raise StartError(message["failed"])
+    running = lake.running()
+    if running is None:
+        raise StartError(f"the pair ended right after its start: see {lake.log}")
+    return running
+
+
+def _show(lake: LakeDirectory, running: Running, as_json: bool) -> None:
+    token = lake.public_token()
+    if as_json:
+        print(json.dumps(asdict(running) | {"token": token.get_secret_value()}), flush=True)
+        return
+    secret, attach = client.Target(running.uri, token, tls=False).attach()
+    where = f"--dir {lake.path}"
+    out = Console(soft_wrap=True, highlight=False)
+    out.print("\n[bold green]The lake is up.[/] Attach it from any DuckDB 1.5:\n")
+    out.print(f"  {secret.text}\n  {attach.text}\n", markup=False)
+    out.print(f"  FROM {client.ALIAS}.query('SELECT 42');\n", markup=False)
+    out.print(f"[dim]shell [/] azquack connect {where}")
+    out.print(f"[dim]status[/] azquack status {where}")
+    out.print(
+        f"[dim]stop  [/] azquack down {where}" + ("" if running.pid != os.getpid() else "   (or Ctrl-C)")
+    )
+    out.print(f"[dim]data  [/] {lake.data_path}, catalog {lake.catalog_dir}\n")
+
+
+def down(
+    directory: DirOption = Path("lake"),
+    patience: Annotated[float, typer.Option(help="Seconds to wait for it to end.")] = 60.0,
+) -> None:
+    """Stop the pair. The lake stays."""
+    lake = LakeDirectory(directory.resolve())
+    if not lake.path.is_dir():
+        raise LakeError(f"there is no lake in {lake.path}")
+    print("stopped" if lake.stop(patience) else f"no pair is up in {lake.path}")
+
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()) AS tables,
+           (SELECT count(*) FROM ducklake_snapshots(current_database())) AS snapshots,
+           (SELECT coalesce(sum(file_count), 0) FROM ducklake_table_info(current_database())) AS files,
+           (SELECT coalesce(sum(file_size_bytes), 0) FROM ducklake_table_info(current_database())) AS bytes
+"""
+
+
+def status(
+    directory: DirOption = Path("lake"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say what is up, since when, which versions, and what the lake holds."""
+    lake = LakeDirectory(directory.resolve())
+    running = lake.running()
+    if running is None:
+        raise LakeError(f"no pair is up in {lake.path}: start it with azquack up --dir {directory}")
+    # A slow import, which the other commands need not wait for.
+    import httpx
+
+    report: dict[str, Any] = {
+        "uri": running.uri,
+        "dir": running.dir,
+        "pid": running.pid,
+        "since": running.since,
+    }
+    for name, url in (("query", running.http_url), ("catalog", running.catalog_http_url)):
+        try:
+            report[name] = httpx.get(f"{url}/status", timeout=5, trust_env=False).json()
+        except httpx.HTTPError as error:
+            report[name] = {"ready": False, "problem": type(error).__name__}
+    report["lake"] = _contents(lake)
+    if as_json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print_status(report)
+    if not (report["query"]["ready"] and report["catalog"]["ready"]):
+        raise typer.Exit(1)
+
+
+def _contents(lake: LakeDirectory) -> dict[str, Any]:
+    try:
+        with client.connection(target(lake.path, None)) as connection:
+            rows = connection.execute(f"FROM {client.ALIAS}.query($${_COUNTS}$$)")
+            names = [column[0] for column in rows.description or []]
+            return dict(zip(names, map(int, rows.fetchone() or ()), strict=True))
+    except (duckdb.Error, AzQuackError) as error:
+        return {"problem": client.first_line(error)}
+
+
+def _print_status(report: dict[str, Any]) -> None:
+    out = Console(soft_wrap=True, highlight=False)
+    out.print(
+        f"[bold]{report['uri']}[/]  up since {report['since']}  (pid {report['pid']}, {report['dir']})\n"
+    )
+    table = Table("replica", "ready", "sessions", "restarts", "versions", "trouble", box=None, pad_edge=False)
+    for name in ("query", "catalog"):
+        replica = report[name]
+        trouble = [f"{check}: {state['detail']}" for check, state in replica.get("checks", {}).items()
+                   if state["status"] != "ok"]  # fmt: skip
+        table.add_row(
+            name,
+            "[green]yes[/]" if replica["ready"] else "[red]no[/]",
+            str(replica.get("sessions", "?")),
+            str(replica.get("restarts", "?")),
+            f"duckdb {replica.get('versions', {}).get('duckdb', '?')}",
+            replica.get("problem", "") or "; ".join(trouble),
+        )
+    out.print(table)
+    lake = report["lake"]
+    text = lake.get("problem") or ", ".join(f"{value:,} {name}" for name, value in lake.items())
+    out.print(f"\nlake: {text}")

@@ -1,0 +1,97 @@
+"""The lake that an operator's command means: a pair on this machine, or the one that the settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azquack.backup.backups import Backups
+from azquack.backup.places import place_for
+from azquack.backup.retention import Retention
+from azquack.client import Target
+from azquack.errors import LakeError, SettingError
+from azquack.local import LakeDirectory
+from azquack.roles.catalog import FILE
+from azquack.settings import Settings, load, required
+from azquack.tokens import TokenSource, token_source_for
+
+
+@dataclass(frozen=True)
+class Site:
+    """A lake, as those who care for it see it.
+
+    `settings` tell where its data, its catalog file and its backups lie; `directory` is None for a lake that
+    only the settings describe.
+    """
+
+    settings: Settings
+    directory: LakeDirectory | None
+
+    @property
+    def backups(self) -> Backups:
+        """The backups of its catalog. Raises `SettingError`."""
+        return Backups(place_for(self.settings), Retention.from_settings(self.settings))
+
+    @property
+    def tokens(self) -> TokenSource:
+        """Its tokens. Raises `SettingError`, `TokenError`."""
+        return self.directory.tokens() if self.directory else token_source_for(self.settings)
+
+    @property
+    def catalog_uri(self) -> str:
+        """Where its catalog listens. Raises `LakeError` when it is not up, `SettingError` when nobody knows."""
+        if self.directory is None:
+            return str(
+                required(self.settings, "catalog", "say where the catalog listens, as quack:HOST:PORT")
+            )
+        running = self.directory.running()
+        if running is None:
+            raise LakeError(
+                f"no pair is up in {self.directory.path}: start it with azquack up --dir {self.directory.path}"
+            )
+        return running.catalog_uri
+
+    @property
+    def catalog(self) -> Target:
+        """Its catalog, with the internal token. Raises `LakeError`, `SettingError`, `TokenError`."""
+        uri = self.catalog_uri
+        if not uri.startswith("quack:"):
+            raise SettingError(f"AZQUACK_CATALOG is {uri!r}: this command works with a quack: catalog only")
+        tls = self.settings.catalog_tls
+        return Target(uri, self.tokens.internal(), tls=uri.endswith(":443") if tls is None else tls)
+
+    @property
+    def catalog_file(self) -> Path:
+        """Its catalog's file on this machine. Raises `SettingError` when it lies elsewhere."""
+        if self.settings.catalog_dir is None:
+            raise SettingError("AZQUACK_CATALOG_DIR is not set: it is where catalog.duckdb lies")
+        return self.settings.catalog_dir / FILE
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Hold the lake, so that nothing serves it meanwhile. Raises `LakeError` when something does."""
+        if self.directory is None:
+            yield
+            return
+        with self.directory.owned():
+            yield
+
+
+def site(directory: Path | None, flags: Mapping[str, Any]) -> Site:
+    """The pair in `directory` (the default is ./lake), or what the settings say when they name a catalog.
+
+    Raises `SettingError`, `LakeError`.
+    """
+    settings = load(flags).settings
+    if directory is None and (settings.catalog or settings.catalog_dir):
+        return Site(settings, None)
+    lake = LakeDirectory((directory or Path("lake")).resolve())
+    if not lake.path.is_dir():
+        raise LakeError(
+            f"there is no lake in {lake.path}: say --dir, or set AZQUACK_CATALOG to one that is elsewhere"
+        )
+    own = {"catalog_dir": lake.catalog_dir, "data_path": settings.data_path or str(lake.data_path)}
+    return Site(settings.model_copy(update=own), lake)

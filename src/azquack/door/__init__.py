@@ -1,0 +1,1 @@
+"""The door: how people, and query replicas, come in."""

@@ -1,0 +1,172 @@
+"""How much one address, one principal and all together may ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+KEYS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers: rates per second, with a burst of ten seconds' worth; sizes in bytes, waits in seconds."""
+
+    login_bytes: int = 32 << 10
+    statement_bytes: int = 16 << 20
+    body_bytes: int = 256 << 20
+    head_bytes: int = 16 << 10
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+    read_seconds: float = 60.0
+    idle_seconds: float = 30.0
+    connections: int = 2000
+    connections_per_address: int = 500
+    requests_per_address: float = 2000.0
+    requests_per_principal: float = 2000.0
+    failed_logins: int = 20
+    failed_login_seconds: float = 60.0
+    sessions: int = 2000
+    sessions_per_principal: int = 500
+    session_idle_seconds: float = 3600.0
+    statement_seconds: float = 900.0
+    abandoned_seconds: float = 60.0
+    statements: int = 64
+    statements_per_principal: int = 32
+    queue: int = 500
+    queue_seconds: float = 30.0
+    node_wait_seconds: float = 10.0
+
+
+class Rate:
+    """A token bucket per key: `per_second` on average, ten times that at once. Forgets keys long unseen."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._burst = max(1.0, per_second * 10)
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allow(self, key: str) -> bool:
+        """Takes one from `key`'s bucket; False when it is empty."""
+        now = self._clock()
+        level, then = self._buckets.pop(key, (self._burst, now))
+        level = min(self._burst, level + (now - then) * self._per_second)
+        allowed = level >= 1.0
+        self._buckets[key] = (level - 1.0 if allowed else level, now)
+        if len(self._buckets) > KEYS:
+            self._buckets.popitem(last=False)
+        return allowed
+
+
+class Failures:
+    """Failed logins per address: after `limit` within `seconds` the address waits."""
+
+    def __init__(self, limit: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._seconds = seconds
+        self._clock = clock
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def blocked(self, key: str) -> bool:
+        """Whether `key` has failed too often of late."""
+        times = self._times.get(key)
+        if not times:
+            return False
+        while times and times[0] < self._clock() - self._seconds:
+            times.popleft()
+        return len(times) >= self._limit
+
+    def add(self, key: str) -> None:
+        """Notes a failure of `key`."""
+        times = self._times.setdefault(key, deque(maxlen=self._limit))
+        times.append(self._clock())
+        self._times.move_to_end(key)
+        if len(self._times) > KEYS:
+            self._times.popitem(last=False)
+
+
+class Busy(Exception):
+    """No slot came free in time; the sentence is for the user."""
+
+
+class Slots:
+    """Statements that run at once: `total` of all, `each` per principal, and a queue that waits its turn."""
+
+    def __init__(self, total: int, each: int, queue: int, seconds: float) -> None:
+        self._total = total
+        self._each = each
+        self._queue = queue
+        self._seconds = seconds
+        self._running: Counter[str] = Counter()
+        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+
+    @property
+    def running(self) -> int:
+        """Statements that run."""
+        return self._running.total()
+
+    @property
+    def waiting(self) -> int:
+        """Statements that wait."""
+        return len(self._waiting)
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[None]:
+        """One slot of principal `name`. Raises `Busy` when the queue is full or the wait too long."""
+        if not self._fits(name):
+            await self._queued(name)
+        else:
+            self._running[name] += 1
+        try:
+            yield
+        finally:
+            self._leave(name)
+
+    def _fits(self, name: str) -> bool:
+        return self._running[name] < self._each and self.running < self._total
+
+    async def _queued(self, name: str) -> None:
+        if len(self._waiting) >= self._queue:
+            raise Busy("Too many statements wait here already: try again in a moment")
+        turn = asyncio.get_running_loop().create_future()
+        entry = (name, turn)
+        self._waiting.append(entry)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await turn
+        except TimeoutError:
+            if not turn.done() or turn.cancelled():
+                self._forget(entry)
+                raise Busy(
+                    f"No slot for this statement came free in {self._seconds:g} s: try again in a moment"
+                ) from None
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._leave(name)
+            else:
+                self._forget(entry)
+            raise
+
+    def _forget(self, entry: tuple[str, asyncio.Future[None]]) -> None:
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+
+    def _leave(self, name: str) -> None:
+        self._running[name] -= 1
+        if not self._running[name]:
+            del self._running[name]
+        for entry in list(self._waiting):
+            if self.running >= self._total:
+                return
+            waiter, turn = entry
+            if turn.done():
+                self._waiting.remove(entry)
+            elif self._fits(waiter):
+                self._waiting.remove(entry)
+                self._running[waiter] += 1
+                turn.set_result(None)

@@ -1,0 +1,47 @@
+"""The door's Prometheus metrics, in a registry of their own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """One set per door; `registry` is what the sidecar shows."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "azquack_door_requests",
+            "Requests by message type and outcome.",
+            ["type", "outcome"],
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "azquack_door_request_seconds",
+            "Seconds from a request's head to the end of its answer.",
+            ["type"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self._bytes = Counter("azquack_door_bytes", "Bytes of bodies.", ["direction"], registry=registry)
+        self._in, self._out = self._bytes.labels("in"), self._bytes.labels("out")
+        self.sessions = Gauge(
+            "azquack_door_sessions",
+            "Sessions that this door has seen and that have not ended.",
+            ["principal", "node"],
+            registry=registry,
+        )
+        self.refusals = Counter("azquack_door_refusals", "Refusals by reason.", ["reason"], registry=registry)
+        self.running = Gauge("azquack_door_statements", "Statements that run.", registry=registry)
+        self.queued = Gauge("azquack_door_queue", "Statements that wait for a slot.", registry=registry)
+        self.connections = Gauge("azquack_door_connections", "Open client sockets.", registry=registry)
+        self.node_up = Gauge("azquack_door_node_up", "1 when the node is well.", ["node"], registry=registry)
+
+    def request(self, kind: str, outcome: str, seconds: float, received: int, sent: int) -> None:
+        """Notes a request that is over, and the bytes of its two bodies."""
+        self._requests.labels(kind, outcome).inc()
+        self._latency.labels(kind).observe(seconds)
+        self._in.inc(received)
+        self._out.inc(sent)

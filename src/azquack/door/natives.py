@@ -1,0 +1,121 @@
+"""Native tables of every schema: `FROM r.demo.events` although Quack 1 drops the schema on the way.
+
+A stock client lists the tables once, at ATTACH, and later sends a scan as `SELECT #1, #2 FROM events`: which
+schema was meant is lost. (INSERT, CREATE, DROP and views keep theirs.) The door therefore notes on the
+session itself, in a variable on the node, what the client was shown, and puts the schema back into the scan.
+A name that the client saw, or that now stands, in more than one schema is refused: never the wrong rows.
+
+The variable lives with the session, so that every door finds it and none keeps state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from azquack.sql import identifier, literal
+
+# The two listings of DuckDB 1.5.5's ATTACH, without the blanks around them.
+ASK_SCHEMAS = (
+    "SELECT catalog_name, schema_name\nFROM information_schema.schemata\n"
+    "WHERE catalog_name NOT IN ('system', 'temp')\nORDER BY ALL"
+)
+ASK_TABLES = (
+    "SELECT schema_name, sql, 'table'\nFROM duckdb_tables()\nUNION ALL\n"
+    "SELECT schema_name, view_name, 'view'\nFROM duckdb_views()"
+)
+# The same of the lake alone: the metadata catalog behind it is nobody's business.
+TELL_SCHEMAS = (
+    "SELECT catalog_name, schema_name FROM information_schema.schemata "
+    "WHERE catalog_name = current_database() ORDER BY ALL"
+)
+# The session's own temporary tables are among them: a client stages rows there, as in `main`.
+TABLES = (
+    "(SELECT if(database_name = 'temp', 'temp', schema_name) s, table_name n, sql q FROM duckdb_tables() "
+    "WHERE database_name IN (current_database(), 'temp'))"
+)
+NOTE_TABLES = (
+    f"SET VARIABLE azquack_listing = (SELECT coalesce(list({{'s': s, 'n': n, 'q': q}}), []) FROM {TABLES})"
+)
+LISTING = (
+    "(SELECT unnest(coalesce(getvariable('azquack_listing'), "
+    "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[])) t)"
+)
+TELL_TABLES = (
+    f"SELECT if(t.s = 'temp', 'main', t.s), t.q, 'table' FROM {LISTING} WHERE t.q <> '' UNION ALL "
+    "SELECT schema_name, view_name, 'view' FROM duckdb_views() "
+    "WHERE database_name IN (current_database(), 'system')"
+)
+
+_NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+_SCAN = re.compile(rf"(SELECT (?:#\d+(?:, #\d+)*|NULL::BOOLEAN) FROM )({_NAME})")
+_CREATE = re.compile(rf"CREATE TABLE (?:IF NOT EXISTS )?(?:({_NAME})\.)?({_NAME})\(.*", re.DOTALL)
+
+
+class Ambiguous(Exception):
+    """The scan's table stands in more than one schema; the sentence is for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """How to ask the node through the client's own session: `run` a statement, or get its one `text`."""
+
+    run: Callable[[str], Awaitable[bytes]]
+    text: Callable[[str], Awaitable[str]]
+
+
+async def translate(sql: str, node: Node) -> tuple[str, bool]:
+    """What the node shall run for `sql`, and whether that is a listing which the door itself wrote.
+
+    Raises `Ambiguous`, and what `node` raises.
+    """
+    bare = sql.strip()
+    if bare == ASK_SCHEMAS:
+        return TELL_SCHEMAS, True
+    if bare == ASK_TABLES:
+        await node.run(NOTE_TABLES)
+        return TELL_TABLES, True
+    if scan := _SCAN.fullmatch(sql):
+        return await _qualified(scan, node), False
+    if create := _CREATE.fullmatch(sql):
+        await node.run(_note(_plain(create[1] or "main"), _plain(create[2])))
+    return sql, False
+
+
+async def _qualified(scan: re.Match[str], node: Node) -> str:
+    table = _plain(scan[2])
+    answer = await node.text(_schemas_of(table))
+    schemas = [bytes.fromhex(each).decode() for each in answer.split(",") if each]
+    if schemas in ([], ["temp"]):
+        return scan[0]
+    if len(schemas) > 1:
+        named = f"{identifier(schemas[0])}.{identifier(table)}"
+        raise Ambiguous(
+            f"The name {table!r} stands in the schemas {', '.join(sorted(schemas))}, and Quack 1 does "
+            f"not say which one was meant. Name it in a query: FROM r.query('FROM {named}'), "
+            "with the name of your ATTACH in place of r"
+        )
+    return f"{scan[1]}{identifier(schemas[0])}.{identifier(table)}"
+
+
+def _schemas_of(table: str) -> str:
+    """The schemas, in hex, in which `table` stands or stood when the client listed the tables."""
+    name = literal(table)
+    return (
+        "SELECT coalesce(string_agg(DISTINCT hex(s), ','), '') FROM ("
+        f"SELECT s FROM {TABLES} WHERE lower(n) = lower({name}) UNION ALL "
+        f"SELECT t.s FROM {LISTING} WHERE lower(t.n) = lower({name}))"
+    )
+
+
+def _note(schema: str, table: str) -> str:
+    return (
+        "SET VARIABLE azquack_listing = list_append(coalesce(getvariable('azquack_listing'), "
+        "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[]), "
+        f"{{'s': {literal(schema)}, 'n': {literal(table)}, 'q': ''}})"
+    )
+
+
+def _plain(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name

@@ -1,0 +1,80 @@
+"""What the door asks of others: who someone is, what they may do, where the nodes are."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Access = Literal["read", "write"]
+RoleName = Literal["reader", "writer", "admin"]
+
+
+class Principal(Protocol):
+    """Someone with a token. `fingerprint` changes with the credential; `expires` is in Unix seconds."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def expires(self) -> float | None: ...
+
+
+class Principals(Protocol):
+    """Who is let in."""
+
+    def authenticate(self, token: str) -> Principal | None:
+        """The principal of `token`; None when there is none."""
+
+    def current(self, name: str, fingerprint: str) -> Principal | None:
+        """The principal of a session that was opened before; None when it was revoked since."""
+
+
+class Verdict(Protocol):
+    """Whether a statement is allowed; `kind` is for the audit log, `reason` for the user."""
+
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+
+
+class Wall(Protocol):
+    """What each principal may run."""
+
+    def check(self, principal: Any, sql: str) -> Verdict: ...
+    def check_append(self, principal: Any, schema: str, table: str) -> Verdict: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """A Quack server behind the door, the token to log in there, and who is sent there."""
+
+    name: str
+    host: str
+    port: int
+    token: str = field(repr=False)
+    access: Access = "write"
+
+
+def always() -> bool:
+    """The fence of a door that nothing fences."""
+    return True
+
+
+async def no_more(access: Access) -> None:
+    """The way to a further node where none can be started."""
+
+
+def ignore(node: str, reason: str) -> None:
+    """The listener of a door that cannot restart a node."""
+
+
+Fence = Callable[[], bool]
+AskNode = Callable[[Access], Awaitable[None]]
+Runaway = Callable[[str, str], None]

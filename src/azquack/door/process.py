@@ -1,0 +1,228 @@
+"""A door with everything around it: the sidecar, the nodes that come and go, the canary."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from azquack.backup.metrics import BackupCollector
+from azquack.channel import Message
+from azquack.door.app import Door
+from azquack.door.audit import Audit
+from azquack.door.limits import Limits
+from azquack.door.ports import Access, NodeAddress
+from azquack.door.replica import Replica
+from azquack.door.routing import Nodes
+from azquack.door.seal import Seal
+from azquack.door.server import DoorServer, Listening
+from azquack.errors import AzQuackError, SettingError
+from azquack.health import Board
+from azquack.principals import Principals, PublicToken, Role
+from azquack.principals.configured import principals_for
+from azquack.settings import Settings
+from azquack.sidecar import SidecarServer, application
+from azquack.tokens import token_source_for
+from azquack.upstream import Session, Upstream
+from azquack.wall import Wall
+
+log = logging.getLogger(__name__)
+
+CANARY = "canary"
+CANARY_EVERY = 10.0
+CANARY_TIMEOUT = 10.0
+REFRESH_EVERY = 30.0
+LOOPBACK = "127.0.0.1"
+FUNCTIONS = "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions()"
+
+
+class DoorProcess:
+    """Built from the supervisor's plan; `tell` sends an event back to it."""
+
+    def __init__(self, plan: Message, tell: Callable[..., None]) -> None:
+        self._plan = plan
+        self._tell = tell
+        self._settings = Settings.model_validate(plan["settings"])
+        self._board = Board([*plan["checks"], CANARY])
+        self._replica = Replica(self._board, plan["node_token"])
+        self._peers = list(_peers(self._settings, plan["node_token"]))
+        first = [
+            NodeAddress(each["name"], LOOPBACK, each["port"], plan["node_token"], each["access"])
+            for each in plan["nodes"]
+        ]
+        self._nodes = Nodes([*first, *self._peers])
+        self._tasks: list[asyncio.Task[None]] = []
+        self._principals = self._who()
+        self._server: DoorServer | None = None
+        self._sidecar: SidecarServer | None = None
+
+    @property
+    def port(self) -> int:
+        """The door's port."""
+        return self._server.port if self._server else 0
+
+    @property
+    def http_port(self) -> int:
+        """The sidecar's port."""
+        return self._sidecar.port if self._sidecar else 0
+
+    async def start(self) -> None:
+        """Returns when both listen. Raises `StartError`."""
+        door = self._made(Wall(functions=await self._functions()) if self._plan["public"] else None)
+        registry = door.metrics.registry
+        registry.register(BackupCollector(self._replica.backup))
+        app = application(self._board, registry, self._replica.status)
+        self._sidecar = SidecarServer(app, self._plan["http_host"], self._plan["http_port"])
+        await self._sidecar.start()
+        self._server = DoorServer(door, _listening(self._plan, self._settings))
+        await self._server.start()
+        for every, work in ((CANARY_EVERY, self._canary), (REFRESH_EVERY, self._refresh)):
+            self._tasks.append(asyncio.create_task(_forever(every, work)))
+
+    async def stop(self) -> None:
+        """No new requests; those in flight get the settings' grace."""
+        for task in self._tasks:
+            task.cancel()
+        if self._server:
+            await self._server.stop(self._settings.stop_timeout)
+        if self._sidecar:
+            await self._sidecar.stop()
+
+    def learn(self, children: list[Message]) -> None:
+        """Take in the state of the replica's processes: nodes may have come, gone or moved."""
+        self._replica.learn(children)
+        known = {node.address for node in self._nodes}
+        now = [*self._replica.nodes(), *self._peers]
+        if known != set(now):
+            self._nodes.update(now)
+
+    def _who(self) -> Principals:
+        if self._plan["public"]:
+            return principals_for(self._settings, token_source_for(self._settings))
+        return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
+
+    async def _functions(self) -> list[str]:
+        """The names of all functions of a node: one that nobody has reviewed must not pass for a macro."""
+        for node in self._nodes:
+            session = await Session.login(node.upstream, node.address.token)
+            names = await session.text(FUNCTIONS)
+            await session.close()
+            return names.split()
+        return []
+
+    def _made(self, wall: Wall | None) -> Door:
+        settings = self._settings
+        audit = None
+        if settings.audit_log and self._plan["public"]:
+            audit = Audit(_appending(settings.audit_log), text=settings.audit_text)
+        return Door(
+            nodes=self._nodes,
+            principals=self._principals,
+            seal=Seal(self._plan["seal"]),
+            wall=wall,
+            limits=_limits(settings),
+            audit=audit,
+            native_names=bool(self._plan["public"]),
+            read_only=settings.read_only and bool(self._plan["public"]),
+            ready=lambda: self._board.ready,
+            ask_node=self._ask_node,
+            runaway=self._end_node,
+        )
+
+    async def _ask_node(self, access: Access) -> None:
+        if (child := self._plan["on_demand"].get(access)) is not None:
+            self._tell("start", child=child)
+
+    def _end_node(self, node: str, reason: str) -> None:
+        """Have the supervisor restart a node of this replica; a peer's own door has to look after its own."""
+        log.warning("ending a node", extra={"node": node, "reason": reason})
+        if node not in self._settings.peers:
+            self._tell("end", child=node, reason=reason)
+
+    async def _refresh(self) -> None:
+        await asyncio.to_thread(self._principals.refresh)
+
+    async def _canary(self) -> None:
+        """Log in through the door as a user does, and read."""
+        host = "127.0.0.1" if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
+        upstream = Upstream(host, self.port)
+        try:
+            async with asyncio.timeout(CANARY_TIMEOUT):
+                session = await Session.login(upstream, self._plan["token"])
+                try:
+                    await session.run("SELECT 1")
+                finally:
+                    await session.close()
+        except TimeoutError:
+            self._board.note(CANARY, f"no answer within {CANARY_TIMEOUT:.0f} s")
+        except AzQuackError as error:
+            self._board.note(CANARY, str(error))
+        else:
+            self._board.note(CANARY, "")
+        finally:
+            await upstream.close()
+
+
+async def _forever(every: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do `work` about every so many seconds; the spread keeps replicas from marching in step."""
+    while True:
+        try:
+            await work()
+        except AzQuackError as error:
+            log.warning("%s", error)
+        await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        body_bytes=settings.body_limit,
+        statement_seconds=settings.statement_timeout,
+        abandoned_seconds=settings.abandoned_timeout,
+        statements=settings.statements_limit,
+        statements_per_principal=settings.statements_per_principal,
+        queue=settings.queue_limit,
+        queue_seconds=settings.queue_timeout,
+        sessions=settings.sessions_limit,
+        sessions_per_principal=settings.sessions_per_principal,
+        session_idle_seconds=settings.idle_timeout,
+        connections=settings.connections_limit,
+        connections_per_address=settings.connections_per_address,
+        requests_per_address=settings.requests_per_address,
+        requests_per_principal=settings.requests_per_principal,
+        failed_logins=settings.failed_logins,
+        node_wait_seconds=settings.start_timeout,
+    )
+
+
+def _listening(plan: Message, settings: Settings) -> Listening:
+    return Listening(
+        host=plan["host"],
+        port=plan["port"],
+        certificate=settings.tls_cert,
+        key=settings.tls_key,
+        client_ca=settings.tls_client_ca,
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def _peers(settings: Settings, token: str) -> list[NodeAddress]:
+    peers = []
+    for name, where in settings.peers.items():
+        host, _, port = where.rpartition(":")
+        if not host or not port.isdigit():
+            raise SettingError(f"AZQUACK_PEERS gives {name} the address {where!r}: write NAME=HOST:PORT")
+        peers.append(NodeAddress(name, host.strip("[]"), int(port), token))
+    return peers
+
+
+def _appending(path: Path) -> Callable[[str], object]:
+    """Writes at the end of the file at `path`, which only this user may read."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingError(f"AZQUACK_AUDIT_LOG {path} cannot be written: {error.strerror}") from None
+    return os.fdopen(number, "a", buffering=1).write

@@ -1,0 +1,107 @@
+"""One message to a node and its answer back to the client, passed on as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from azquack import wire
+from azquack.door.exchange import Exchange, Refusal
+from azquack.door.ports import Fence, Runaway
+from azquack.door.sessions import AGAIN, ENDED, LOST, Session
+from azquack.errors import UpstreamError, WireError
+from azquack.upstream import Response
+
+INVALID_ID = "Invalid connection id"
+BROKE = f"The DuckDB node broke off; whether this statement took effect is not known. Look, and {AGAIN}"
+FENCED = "This node has lost its lease on the catalog, and its answer is withheld: try again in a moment"
+PATIENCE = 0.5  # seconds after which it pays to watch whether the client is still there
+ERROR_LIMIT = 1 << 20
+
+
+class Relay:
+    """Sends a session's messages to its node. `fence` is asked before an answer is released.
+
+    Quack 1 cannot cancel: a statement that must end takes its node with it. `runaway` is told the node and
+    the reason, once a statement has run for `longest` seconds, or for `unwanted` seconds after its client left.
+    """
+
+    def __init__(self, fence: Fence, runaway: Runaway, longest: float, unwanted: float) -> None:
+        self._fence = fence
+        self._runaway = runaway
+        self._longest = longest
+        self._unwanted = unwanted
+
+    async def pass_on(
+        self, exchange: Exchange, session: Session, body: bytes | AsyncIterator[bytes], length: int
+    ) -> str:
+        """Returns the outcome: ok, error or broken. Raises `Refusal` before anything was answered."""
+        node = session.node
+        node.running += 1
+        try:
+            try:
+                async with self._watched(exchange, session), asyncio.timeout(self._longest):
+                    response = await node.upstream.send(body, length=length)
+            except TimeoutError:
+                self._runaway(node.name, f"a statement ran longer than {self._longest:.0f} s")
+                raise Refusal(
+                    "timeout",
+                    f"This statement ran longer than {self._longest:.0f} s and was stopped: {AGAIN}",
+                ) from None
+            async with response:
+                return await self._answer(exchange, response)
+        except UpstreamError as error:
+            if not error.sent:
+                node.healthy = False
+                raise Refusal("node", LOST) from None
+            if exchange.answered:
+                return "broken"
+            raise Refusal("broken", BROKE) from None
+        finally:
+            node.running -= 1
+
+    async def _answer(self, exchange: Exchange, response: Response) -> str:
+        length = dict(response.headers).get(b"content-length")
+        if response.status != 200 or length is None:
+            raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
+        chunks = response.chunks()
+        first = await anext(chunks, b"")
+        if not self._fence():
+            raise Refusal("fenced", FENCED)
+        left = int(length)
+        if first[2:3] == bytes([wire.MessageType.ERROR]) and left <= ERROR_LIMIT:
+            whole = first + b"".join([chunk async for chunk in chunks])
+            with suppress(WireError):
+                if wire.parse_error(whole) == INVALID_ID:
+                    raise Refusal("ended", ENDED)
+            await exchange.answer(whole)
+            return "error"
+        await exchange.begin(left)
+        left -= len(first)
+        await exchange.chunk(first, more=left > 0)
+        async for chunk in chunks:
+            left -= len(chunk)
+            await exchange.chunk(chunk, more=left > 0)
+        return "ok"
+
+    @asynccontextmanager
+    async def _watched(self, exchange: Exchange, session: Session) -> AsyncIterator[None]:
+        """Looks after a client that leaves while its statement runs."""
+        watchers: list[asyncio.Task[None]] = []
+
+        async def watch() -> None:
+            await exchange.client_gone()
+            await asyncio.sleep(self._unwanted)
+            self._runaway(
+                session.node.name, f"a statement went on for {self._unwanted:.0f} s after its client had left"
+            )
+
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(PATIENCE, lambda: watchers.append(loop.create_task(watch())))
+        try:
+            yield
+        finally:
+            timer.cancel()
+            for watcher in watchers:
+                watcher.cancel()

@@ -1,0 +1,132 @@
+"""Sessions as a door sees them: who holds one, where it is, and whether it still counts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from azquack.door.exchange import Refusal
+from azquack.door.limits import Limits
+from azquack.door.metrics import Metrics
+from azquack.door.ports import Principal, Principals
+from azquack.door.routing import Node, Nodes
+from azquack.door.seal import Seal, Ticket
+
+AGAIN = "DETACH it and ATTACH it again"
+UNKNOWN = f"This session is not known here: {AGAIN}"
+LOST = f"The DuckDB node that held this session is gone: {AGAIN}"
+ENDED = f"This session has ended on its DuckDB node, which restarted or closed it: {AGAIN}"
+
+
+@dataclass(slots=True)
+class Session:
+    """A session that is open as far as this door knows."""
+
+    connection_id: str
+    ticket: Ticket
+    principal: Principal
+    node: Node
+    seen: float
+
+
+class Sessions:
+    """Opens sealed ids, and counts the sessions seen; those that another door opened are as good."""
+
+    def __init__(
+        self,
+        seal: Seal,
+        principals: Principals,
+        nodes: Nodes,
+        limits: Limits,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._seal = seal
+        self._principals = principals
+        self._nodes = nodes
+        self._limits = limits
+        self._metrics = metrics
+        self._clock = clock
+        self._known: OrderedDict[str, Session] = OrderedDict()
+        self._held: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def admit(self, principal: Principal) -> None:
+        """Raises `Refusal` when `principal` may not open a session more."""
+        if principal.expires is not None and principal.expires <= self._clock():
+            raise Refusal("expired", "This token has expired: get a new one")
+        self._forget_idle()
+        if len(self._known) >= self._limits.sessions:
+            raise Refusal("sessions", "Too many sessions are open here: try again in a moment")
+        if self._held[principal.name] >= self._limits.sessions_per_principal:
+            raise Refusal(
+                "sessions",
+                f"{principal.name} has too many open sessions: DETACH one, or try again in a moment",
+            )
+
+    def open(self, principal: Principal, node: Node, inner: str) -> Session:
+        """A new session, and the sealed id for its client."""
+        ticket = Ticket(
+            inner, node.name, principal.name, principal.role, principal.fingerprint, principal.expires
+        )
+        return self._note(self._seal.close(ticket), ticket, principal, node)
+
+    def find(self, connection_id: str) -> Session:
+        """The session of a sealed id. Raises `Refusal` when it is forged, over, or no longer allowed."""
+        # A seal that was opened once holds: this very text is the key of `known`.
+        known = self._known.get(connection_id)
+        ticket = known.ticket if known else self._seal.open(connection_id)
+        if ticket is None:
+            raise Refusal("seal", UNKNOWN)
+        if ticket.expires is not None and ticket.expires <= self._clock():
+            self.forget(connection_id)
+            raise Refusal("expired", f"The token of this session has expired: get a new one, then {AGAIN}")
+        principal = self._principals.current(ticket.principal, ticket.fingerprint)
+        if principal is None or principal.role != ticket.role:
+            self.forget(connection_id)
+            raise Refusal(
+                "revoked", f"The token of this session was revoked or changed: {AGAIN} with a valid one"
+            )
+        node = self._nodes.find(ticket.node)
+        if node is None:
+            self.forget(connection_id)
+            raise Refusal("node", LOST)
+        if known is None or known.node is not node:
+            self.forget(connection_id)
+            return self._note(connection_id, ticket, principal, node)
+        known.principal = principal
+        known.seen = self._clock()
+        self._known.move_to_end(connection_id)
+        return known
+
+    def forget(self, connection_id: str) -> None:
+        """The session is over."""
+        session = self._known.pop(connection_id, None)
+        if session is None:
+            return
+        name = session.ticket.principal
+        self._held[name] -= 1
+        if not self._held[name]:
+            del self._held[name]
+        session.node.sessions -= 1
+        self._metrics.sessions.labels(name, session.node.name).dec()
+
+    def _note(self, connection_id: str, ticket: Ticket, principal: Principal, node: Node) -> Session:
+        session = Session(connection_id, ticket, principal, node, self._clock())
+        self._known[connection_id] = session
+        self._held[ticket.principal] += 1
+        node.sessions += 1
+        self._metrics.sessions.labels(ticket.principal, node.name).inc()
+        return session
+
+    def _forget_idle(self) -> None:
+        oldest = self._clock() - self._limits.session_idle_seconds
+        while self._known:
+            first = next(iter(self._known.values()))
+            if first.seen > oldest and self._nodes.find(first.node.name) is first.node:
+                return
+            self.forget(first.connection_id)

@@ -1,0 +1,72 @@
+"""Everything that AzQuack raises on purpose.
+
+AzQuackError
+├── SettingError       a setting, flag or URI is missing or wrong
+├── TokenError         a token source cannot give its token
+├── StartError         a process of a replica could not begin to serve
+├── LakeError          the lake's directory, catalog or data path cannot be used
+├── UpstreamError      a Quack server cannot be reached, or broke off before its answer was complete
+├── CatalogAwayError   the catalog did not come back in time; the statement was not run
+├── OutcomeError       a write was cut off, and whether it was applied cannot be told
+├── StatementError     a Quack server answered with an error of its own
+├── BackupError        a backup cannot be taken, found, read or restored
+└── WireError          bytes that are not a Quack 1 message
+
+Each carries one sentence that says what is wrong and what to do. The command line prints that
+sentence and exits with 1 (`SettingError`: 2); nothing of it ever holds a secret.
+"""
+
+
+class AzQuackError(Exception):
+    """Base of all: `str(error)` is the sentence for the user."""
+
+    exit_code = 1
+
+
+class SettingError(AzQuackError):
+    """A setting, flag or URI is missing or wrong."""
+
+    exit_code = 2
+
+
+class TokenError(AzQuackError):
+    """A token source cannot give its token."""
+
+
+class StartError(AzQuackError):
+    """A process of a replica could not begin to serve."""
+
+
+class LakeError(AzQuackError):
+    """The lake's directory, catalog or data path cannot be used."""
+
+
+class UpstreamError(AzQuackError):
+    """A Quack server cannot be reached, or broke off before its answer was complete.
+
+    `sent` says whether the request may have reached the server; it is then not repeated.
+    """
+
+    def __init__(self, sentence: str, *, sent: bool) -> None:
+        super().__init__(sentence)
+        self.sent = sent
+
+
+class CatalogAwayError(AzQuackError):
+    """The catalog did not come back in time; the statement was not run."""
+
+
+class OutcomeError(AzQuackError):
+    """A write was cut off, and whether it was applied cannot be told."""
+
+
+class StatementError(AzQuackError):
+    """A Quack server answered with an error of its own; the sentence is the server's."""
+
+
+class BackupError(AzQuackError):
+    """A backup cannot be taken, found, read or restored."""
+
+
+class WireError(AzQuackError):
+    """Bytes that are not a Quack 1 message."""

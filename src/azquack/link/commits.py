@@ -1,0 +1,154 @@
+"""Writes: one transaction each, one at a time, and never twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+
+from azquack import wire
+from azquack.errors import CatalogAwayError, OutcomeError, StatementError, UpstreamError
+from azquack.link import statements
+from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
+
+log = logging.getLogger(__name__)
+
+
+class Commits:
+    """Runs DuckLake's batches. `name` says in each snapshot's `commit_extra_info` which node made it."""
+
+    def __init__(self, catalog: Catalog, counters: Counters, name: str) -> None:
+        self._catalog = catalog
+        self._counters = counters
+        self._name = name
+        # DuckLake 1.5.5 fails with "Failed to get path for schema" when transactions that create tables
+        # commit at the same time, and of commits that run side by side one alone can win anyway.
+        self._turn = asyncio.Lock()
+        self._newest = (-1, -1)
+        self._withheld: set[int] = set()
+
+    async def commit(self, sql: str, hold: Hold) -> bytes:
+        """Makes a snapshot; the answer. Returns when it is durable.
+
+        Raises `StatementError` with the catalog's sentence, `CatalogAwayError` when it was not run, and
+        `OutcomeError` when neither can be said.
+        """
+        async with self._turn:
+            snapshot = statements.snapshot_of(sql)
+            if (self._catalog.generation, snapshot) <= self._newest:
+                self._counters.conflicts += 1
+                raise StatementError(statements.duplicate(snapshot))
+            mark = f"{self._name}:{secrets.token_hex(8)}"
+            marked = statements.marked(sql, mark)
+            text = statements.with_withheld(marked or sql, self._withheld)
+            answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
+            self._newest = (self._catalog.generation, snapshot)
+            self._counters.commits += 1
+            return answer
+
+    async def write(self, sql: str, hold: Hold) -> bytes:
+        """Runs a write that makes no snapshot; as `commit`, but a lost answer is always an `OutcomeError`."""
+        return await self._run(statements.atomic(sql) if statements.is_batch(sql) else sql, sql, None, hold)
+
+    async def withhold(self, sql: str, hold: Hold) -> bytes:
+        """Answers a deletion that DuckLake sends ahead of its commit, and leaves it to the commit."""
+        if (table := statements.withheld_table(sql)) is not None:
+            self._withheld.add(table)
+        answer, _ = await read(self._catalog, statements.counted(sql), hold)
+        return answer
+
+    async def _run(self, text: str, sql: str, mark: str | None, hold: Hold) -> bytes:
+        while True:
+            session = await self._catalog.session(hold)
+            try:
+                answer = await session.run(text)
+            except LostSession:
+                self._catalog.lost(session)
+            except StatementError as error:
+                self._counters.rollbacks += 1
+                self._counters.conflicts += "violates primary key constraint" in str(error)
+                await self._roll_back(session)
+                raise
+            except UpstreamError as error:
+                if not error.sent:
+                    self._catalog.release(session)
+                    await hold.wait(error)
+                elif found := await self._outcome(session, sql, mark, hold):
+                    return found
+            else:
+                self._catalog.release(session)
+                return answer
+
+    async def _roll_back(self, session: Session) -> None:
+        """Ends the transaction that a failed batch left open; a failed COMMIT has ended it already."""
+        try:
+            await session.run("ROLLBACK")
+        except StatementError:
+            self._catalog.release(session)
+        except LostSession:
+            self._catalog.lost(session)
+        except UpstreamError:
+            self._catalog.discard(session)
+        else:
+            self._catalog.release(session)
+
+    async def _outcome(self, session: Session, sql: str, mark: str | None, hold: Hold) -> bytes | None:
+        """What became of a batch whose answer was lost: an answer when it was applied, else None."""
+        try:
+            await self._fence(session, hold)
+            if mark is not None:
+                answer, _ = await read(self._catalog, statements.find_mark(sql, mark), hold)
+                self._counters.recovered += 1
+                return answer if wire.parse_text(answer) == "yes" else None
+        except (CatalogAwayError, StatementError) as error:
+            log.warning("a commit's outcome cannot be looked up: %s", error)
+        self._counters.unknown += 1
+        raise OutcomeError(
+            "The connection to the catalog was lost during a write, which may have been applied or not: "
+            "look at the lake before you repeat it"
+        )
+
+    async def _fence(self, session: Session, hold: Hold) -> None:
+        """Returns when nothing that was sent on `session` can run any more.
+
+        The server runs the requests of a session one after another, so BEGIN is answered behind a batch that
+        still runs, and keeps out one that arrives late; the end of the session then keeps it out for ever.
+        """
+        steps = [wire.prepare(session.connection_id, "BEGIN"), wire.disconnect(session.connection_id)]
+        while steps:
+            try:
+                await session.send(steps[0])
+            except LostSession:
+                # The catalog is a new process, or an earlier attempt to end the session got through.
+                if len(steps) == 2:
+                    self._catalog.lost(session)
+                return
+            except UpstreamError as error:
+                await hold.wait(error)
+                continue
+            except StatementError:
+                # "cannot start a transaction within a transaction": the batch has failed within its own.
+                pass
+            steps.pop(0)
+
+
+async def read(catalog: Catalog, sql: str, hold: Hold, query_id: int | None = None) -> tuple[bytes, Session]:
+    """The answer to a statement that changes nothing, and who gave it; asked again while `hold` allows."""
+    while True:
+        session = await catalog.session(hold)
+        try:
+            answer = await session.run(sql, query_id)
+        except LostSession:
+            catalog.lost(session)
+        except UpstreamError as error:
+            if error.sent:
+                catalog.discard(session)
+            else:
+                catalog.release(session)
+            await hold.wait(error)
+        except StatementError:
+            catalog.release(session)
+            raise
+        else:
+            catalog.release(session)
+            return answer, session

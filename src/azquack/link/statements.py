@@ -1,0 +1,180 @@
+"""What DuckLake sends to its catalog, told apart by its text, and the text that runs in its place.
+
+DuckLake 1.5.5 (`d8a1881e`) writes a commit as one batch that begins with the row of its snapshot and ends
+with the row of its changes, and sends no BEGIN: the server would run and sync it statement by statement, and
+whoever reads in between sees half of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from enum import Enum
+
+
+class Kind(Enum):
+    """What a statement is for the link."""
+
+    SNAPSHOT = "snapshot"
+    """The question for the newest snapshot, which opens every transaction of DuckLake."""
+    READ = "read"
+    """Changes nothing, so it may be asked twice."""
+    COMMIT = "commit"
+    """A batch that makes a snapshot."""
+    EAGER = "eager"
+    """A deletion that DuckLake sends ahead of the commit it belongs to."""
+    WRITE = "write"
+    """Anything else that may change the catalog."""
+    TRANSACTION = "transaction"
+    """BEGIN, COMMIT, ROLLBACK and what else speaks to the session and not to the data."""
+
+
+_COMMIT = re.compile(r'\s*INSERT INTO (?P<schema>"(?:[^"]|"")+"\.)?ducklake_snapshot VALUES \((?P<id>\d+),')
+_SNAPSHOT = re.compile(
+    r"\s*SELECT snapshot_id, schema_version, next_catalog_id, next_file_id "
+    r'FROM (?:"(?:[^"]|"")+"\.)?ducklake_snapshot\s+WHERE snapshot_id = \(SELECT MAX\(snapshot_id\)'
+)
+_READ = re.compile(r"\s*(?:SELECT|FROM|DESCRIBE|SHOW|EXPLAIN)\b", re.IGNORECASE)
+_WITH = re.compile(r"\s*WITH\b", re.IGNORECASE)
+_WRITING = re.compile(r"\b(?:INSERT|UPDATE|DELETE|MERGE|CREATE|DROP|ALTER|CALL|COPY|ATTACH)\b", re.IGNORECASE)
+_CHANGING = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|CREATE|DROP|ALTER)\b", re.IGNORECASE)
+_SESSION = re.compile(
+    r"\s*(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SET|RESET|USE|PRAGMA|PREPARE|EXECUTE|DEALLOCATE)\b",
+    re.IGNORECASE,
+)
+_EAGER = re.compile(
+    r'\s*DELETE FROM (?:"(?:[^"]|"")+"\.)?(?:'
+    r"ducklake_inlined_data_\d+_\d+ WHERE begin_snapshot <= \d+|"
+    r"ducklake_inlined_delete_(?P<table>\d+))\s*;?\s*"
+)
+_DELETE_FILE = re.compile(
+    r"\(\d+, (?P<table>\d+), \d+, NULL,\s+(?P<file>\d+), '(?:[^']|'')*-delete\.[a-z]+', "
+    r"(?:true|false), '\w+', \d+, \d+, \d+, (?:NULL|'[^']*'), (?P<newest>\d+)\)"
+)
+_OF_SNAPSHOT = re.compile(
+    r"\bducklake_(?:schema|table|view|macro|column|table_stats|data_file|partition_info|sort_info|"
+    r"inlined_data_tables|schema_versions|"
+    r"inlined_data_\d+_\d+(?: inlined_data)?\s+WHERE \d+ >= begin_snapshot|inlined_delete_\d+ WHERE begin_snapshot)\b"
+)
+_OF_MORE = re.compile(
+    r"\bducklake_(?:snapshot|snapshot_changes|metadata|files_scheduled_for_deletion)\b|"
+    r"\bduckdb_|\binformation_schema\b|\b(?:random|now|nextval)\(",
+    re.IGNORECASE,
+)
+_NO_EXTRA_INFO = re.compile(
+    r"(?P<row>ducklake_snapshot_changes VALUES \(\d+, .*, )NULL(?P<end>\);?\s*)\Z", re.DOTALL
+)
+
+
+def kind_of(sql: str) -> Kind:
+    """What `sql` is. What is not known for sure to be harmless counts as a write."""
+    if _COMMIT.match(sql):
+        return Kind.COMMIT
+    if _SNAPSHOT.match(sql):
+        return Kind.SNAPSHOT
+    if _EAGER.fullmatch(sql):
+        return Kind.EAGER
+    if _SESSION.match(sql):
+        return Kind.TRANSACTION
+    if _READ.match(sql) or _WITH.match(sql):
+        return Kind.WRITE if _several(sql) or _WRITING.search(sql) else Kind.READ
+    return Kind.WRITE
+
+
+def _several(sql: str) -> bool:
+    return ";" in sql.rstrip("; \n\r\t")
+
+
+def begins_transaction(sql: str) -> bool:
+    """Whether a TRANSACTION statement leaves the session in a transaction."""
+    return re.match(r"\s*(?:BEGIN|START)\b", sql, re.IGNORECASE) is not None
+
+
+def ends_transaction(sql: str) -> bool:
+    """Whether a TRANSACTION statement ends the session's transaction."""
+    return re.match(r"\s*(?:COMMIT|END|ROLLBACK|ABORT)\b", sql, re.IGNORECASE) is not None
+
+
+def snapshot_of(commit: str) -> int:
+    """The id of the snapshot that a COMMIT makes."""
+    match = _COMMIT.match(commit)
+    if match is None:
+        raise ValueError("no commit of DuckLake")
+    return int(match["id"])
+
+
+def is_of_snapshot(read: str) -> bool:
+    """Whether the answer to a READ can change with a new snapshot only, and DuckLake has asked for it before.
+
+    Only what DuckLake is known to read in a transaction counts. Options, the files to delete and the list of
+    snapshots change without a snapshot; the count of a table of inlined rows, which decides whether the table
+    is dropped, is asked outside a transaction.
+    """
+    return _OF_SNAPSHOT.search(read) is not None and _OF_MORE.search(read) is None
+
+
+def is_batch(write: str) -> bool:
+    """Whether a WRITE or COMMIT is several statements, as far as its text can tell."""
+    return _several(write) and _CHANGING.match(write) is not None
+
+
+def atomic(batch: str) -> str:
+    """`batch` as one transaction, in one request."""
+    return f"BEGIN;{batch}\n;COMMIT"
+
+
+def marked(commit: str, mark: str) -> str | None:
+    """`commit` with `mark` in the snapshot's `commit_extra_info`; None when the user put something there."""
+    found, times = _NO_EXTRA_INFO.subn(rf"\g<row>'{mark}'\g<end>", commit)
+    return found if times else None
+
+
+def find_mark(commit: str, mark: str) -> str:
+    """The question whether the commit with `mark` was applied: one VARCHAR, 'yes' or 'no'."""
+    match = _COMMIT.match(commit)
+    schema = (match["schema"] or "") if match else ""
+    return (
+        "SELECT CASE WHEN count(*) > 0 THEN 'yes' ELSE 'no' END AS applied "
+        f"FROM {schema}ducklake_snapshot_changes "
+        f"WHERE snapshot_id = {snapshot_of(commit)} AND commit_extra_info = '{mark}'"
+    )
+
+
+def duplicate(snapshot: int) -> str:
+    """DuckDB's own sentence for a snapshot that is taken, at which DuckLake starts its commit over."""
+    return f'Constraint Error: Duplicate key "snapshot_id: {snapshot}" violates primary key constraint.'
+
+
+def counted(eager: str) -> str:
+    """The count of the rows that the EAGER statement `eager` would delete: the same shape of answer.
+
+    `ducklake_flush_inlined_data` deletes before the batch that puts files in the rows' place. Over
+    PostgreSQL a transaction holds the two together; over Quack nothing does: readers miss the rows in
+    between, and a commit that fails has lost them. The batch repeats the deletion of inlined rows by itself;
+    for inlined deletes there is `with_withheld`.
+    """
+    return re.sub(r"\s*DELETE FROM", 'SELECT count(*) AS "Count" FROM', eager, count=1)
+
+
+def withheld_table(eager: str) -> int | None:
+    """The lake's table whose inlined deletes the EAGER statement would delete; None for inlined rows."""
+    match = _EAGER.fullmatch(eager)
+    return int(match["table"]) if match and match["table"] else None
+
+
+def with_withheld(commit: str, tables: Collection[int]) -> str:
+    """`commit`, which also deletes the inlined deletes that its delete files replace, for those `tables`.
+
+    The delete file of a flush holds all deletes of its data file up to the snapshot in its last column,
+    `partial_max`. That snapshot is older than the commit; in what a DELETE or a merge writes it is not.
+    """
+    match = _COMMIT.match(commit)
+    if not tables or match is None:
+        return commit
+    extra = [
+        f"DELETE FROM {match['schema'] or ''}ducklake_inlined_delete_{row['table']} "
+        f"WHERE file_id = {row['file']} AND begin_snapshot <= {row['newest']};"
+        for row in _DELETE_FILE.finditer(commit)
+        if int(row["table"]) in tables and int(row["newest"]) < int(match["id"])
+    ]
+    return "\n".join([f"{commit.rstrip().rstrip(';')};", *extra]) if extra else commit

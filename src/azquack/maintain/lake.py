@@ -1,0 +1,48 @@
+"""A DuckDB of our own with the lake attached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from azquack import client, extensions
+from azquack.errors import LakeError
+from azquack.home import private_home
+from azquack.metadata import Metadata
+from azquack.sql import Statement, literal
+from azquack.storage import Storage
+
+NAME = "lake"
+METADATA = f"__ducklake_metadata_{NAME}"
+
+
+@contextmanager
+def opened(metadata: Metadata, storage: Storage) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The lake behind `metadata`, attached as `lake`. Raises `LakeError` when it cannot be opened."""
+    with private_home() as home:
+        extensions.link_all(home / "extensions")
+        (home / "secrets").mkdir(mode=0o700)
+        config = extensions.config(home / "extensions") | {"secret_directory": str(home / "secrets")}
+        with duckdb.connect(":memory:", config=config) as connection:
+            for name in dict.fromkeys(("httpfs", "ducklake", *metadata.extensions, *storage.extensions)):
+                connection.execute(f"LOAD {name}")
+            for each in (*metadata.secrets, *storage.statements()):
+                _run(connection, each)
+            options = ["CREATE_IF_NOT_EXISTS false"]
+            options += [f"META_{name} {literal(value)}" for name, value in metadata.parameters.items()]
+            try:
+                connection.execute(
+                    f"ATTACH {literal(f'ducklake:{metadata.path}')} AS {NAME} ({', '.join(options)})"
+                )
+            except duckdb.Error as error:
+                raise LakeError(f"the lake cannot be attached: {client.first_line(error)}") from None
+            yield connection
+
+
+def _run(connection: duckdb.DuckDBPyConnection, each: Statement) -> None:
+    try:
+        connection.execute(each.text)
+    except duckdb.Error as error:
+        raise LakeError(f"{each.masked} failed: {each.scrub(client.first_line(error))}") from None

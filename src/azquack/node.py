@@ -1,0 +1,268 @@
+"""The DuckDB process of a replica: `python -m azquack.node`, started by the supervisor.
+
+It reads its plan from standard input, opens its database, serves it over Quack and answers the supervisor
+until it is told to stop or the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+
+from azquack import extensions, logs, upgrade
+from azquack.channel import ChildChannel
+from azquack.errors import AzQuackError, LakeError, StartError
+from azquack.home import private_home
+from azquack.keeper import Keeper
+from azquack.link import CatalogLink
+from azquack.metadata import quack
+from azquack.plan import NodePlan
+from azquack.sql import Statement, literal, plain
+
+log = logging.getLogger(__name__)
+
+PROBE_EVERY = 5.0
+PROBE_TIMEOUT = 5.0
+# An open that fails with one of these may well succeed once the catalog is up.
+_PASSING = (
+    "The catalog did not",
+    "Could not connect",
+    "Failed to send message",
+    "Could not establish",
+    "HTTP",
+    "Timeout",
+)
+
+
+class Node:
+    """One DuckDB that serves Quack. `home` is a private directory for its extensions, secrets and spill."""
+
+    def __init__(self, plan: NodePlan, home: Path) -> None:
+        self._plan = plan
+        self._home = home
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._link: CatalogLink | None = None
+        self.port = 0
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The node's own connection; `StartError` before `open`."""
+        if self._connection is None:
+            raise StartError("the node is not open yet")
+        return self._connection
+
+    def open(self) -> None:
+        """Open the database, waiting for the catalog. Raises `LakeError`, `StartError`."""
+        extensions.link_all(self._home / "extensions")
+        for folder in ("secrets", "spill"):
+            (self._home / folder).mkdir(mode=0o700, exist_ok=True)
+        self._write_secrets()
+        if self._plan.role == "catalog":
+            upgrade.prepare(Path(self._plan.database))
+        deadline, pause = time.monotonic() + self._plan.start_timeout, 0.1
+        while True:
+            try:
+                self._connection = duckdb.connect(
+                    self._plan.database, read_only=self._plan.read_only, config=self._config()
+                )
+                break
+            except duckdb.Error as error:
+                passing = any(sign in str(error) for sign in _PASSING)
+                if not passing or time.monotonic() + pause > deadline:
+                    raise _opening_error(self._plan, str(error)) from None
+                log.info("waiting for the catalog", extra={"pause": round(pause, 2)})
+            time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  jitter, not a secret
+            pause = min(pause * 1.7, 3.0)
+        # Taken away once the lake is open, so that no statement of a user can borrow them.
+        for path in (self._home / "secrets").iterdir():
+            self.run(plain(f"DROP PERSISTENT SECRET {path.name.split('.')[0]}"))
+        for each in (*map(_load, self._plan.extensions), *self._plan.statements):
+            self.run(each)
+
+    def serve(self) -> None:
+        """Serve Quack on the plan's address. Raises `StartError` when the port is taken."""
+        who = f"CALL quack_identify(name => {literal(self._plan.name)}, provider => 'azquack')"
+        for each in (_load("httpfs"), _load("quack"), plain(who)):
+            self.run(each)
+        attempts = 1 if self._plan.port else 10
+        for attempt in range(attempts):
+            port = self._plan.port or _free_port(self._plan.host)
+            uri = literal(f"quack:{self._plan.host}:{port}")
+            try:
+                self.connection.execute(
+                    f"CALL quack_serve({uri}, token => ?, allow_other_hostname => true, disable_ssl => true)",
+                    [self._plan.token],
+                )
+                self.port = port
+                break
+            except duckdb.Error:
+                if attempt + 1 == attempts:
+                    raise StartError(
+                        f"port {port} on {self._plan.host} is taken: choose another with AZQUACK_PORT"
+                    ) from None
+        for each in self._plan.lockdown:
+            self.run(each)
+
+    def run(self, each: Statement) -> None:
+        """Run one statement of the plan. Raises `StartError` with DuckDB's sentence, secrets removed."""
+        try:
+            self.connection.execute(each.text)
+        except duckdb.Error as error:
+            raise StartError(f"{each.masked} failed: {each.scrub(_first_line(error))}") from None
+
+    def probe(self) -> dict[str, str]:
+        """Run every probe of the plan; name → '' when well, else what is wrong in a sentence."""
+        return {name: self._probe(sql) for name, sql in self._plan.probes.items()}
+
+    def _probe(self, sql: str) -> str:
+        cursor = self.connection.cursor()
+        timer = threading.Timer(PROBE_TIMEOUT, cursor.interrupt)
+        timer.start()
+        try:
+            cursor.execute(sql).fetchall()
+        except duckdb.InterruptException:
+            return f"no answer within {PROBE_TIMEOUT:.0f} s"
+        except duckdb.Error as error:
+            return _first_line(error)
+        finally:
+            timer.cancel()
+            cursor.close()
+        return ""
+
+    def sweep(self) -> int:
+        """End the sessions that nobody uses; how many are left."""
+        keeper = Keeper(self._plan.host, self.port, self._plan.idle_timeout, self._plan.statement_timeout)
+        return keeper.sweep(self.connection.cursor())
+
+    def close(self) -> None:
+        """Stop to serve, write the database's log into its file, close."""
+        cursor = self.connection.cursor()
+        with contextlib.suppress(duckdb.Error):
+            cursor.execute(f"CALL quack_stop({literal(f'quack:{self._plan.host}:{self.port}')})")
+        if self._plan.role == "catalog":
+            # On a lake CHECKPOINT is maintenance: it would flush, merge and delete files.
+            with contextlib.suppress(duckdb.Error):
+                cursor.execute("CHECKPOINT")
+
+    def _config(self) -> dict[str, str | bool | int | float | list[str]]:
+        return {
+            **self._plan.config,
+            **extensions.config(self._home / "extensions"),
+            "secret_directory": str(self._home / "secrets"),
+            "temp_directory": str(self._home / "spill"),
+        }
+
+    def _write_secrets(self) -> None:
+        lake = self._plan.lake
+        if lake is None:
+            return
+        metadata = lake.metadata
+        if lake.link is not None:
+            self._link = CatalogLink(lake.link, lake.token)
+            metadata = quack(f"quack:127.0.0.1:{self._link.start()}", self._link.token)
+        with duckdb.connect(":memory:", config=self._config()) as connection:
+            for each in (*map(_load, self._plan.extensions), *lake.secrets(metadata)):
+                try:
+                    connection.execute(each.text)
+                except duckdb.Error as error:
+                    raise StartError(f"{each.masked} failed: {each.scrub(_first_line(error))}") from None
+
+
+def _load(extension: str) -> Statement:
+    return plain(f"LOAD {extension}")
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.bind((host, 0))
+        return int(listener.getsockname()[1])
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _opening_error(plan: NodePlan, message: str) -> AzQuackError:
+    """DuckDB's refusal to open, as a sentence that says what to do."""
+    first = message.strip().splitlines()[0]
+    if "Could not set lock" in message or "Conflicting lock" in message:
+        return LakeError(f"{plan.database} is in use by another process: stop that one first")
+    if "DATA_PATH" in message or "data path" in message.lower():
+        return LakeError(f"this catalog belongs to a lake with another data path: {first}")
+    if "newer" in message or "storage version" in message or "Only DuckLake versions" in message:
+        return LakeError(f"this lake was made by a newer version, which this AzQuack cannot read: {first}")
+    if any(sign in message for sign in _PASSING):
+        return StartError(f"the catalog did not answer within {plan.start_timeout:.0f} s: {first}")
+    return LakeError(f"the lake cannot be opened: {first}")
+
+
+def main() -> int:
+    """The process: 0 after a stop, 1 after a failed start (which the supervisor is told in a sentence)."""
+    channel = ChildChannel()
+    first = channel.receive()
+    if first is None:
+        return 1
+    plan = NodePlan.from_message(first)
+    logs.configure(plan.name, plan.log_level)
+    _cache_identity()
+    with private_home() as home:
+        node = Node(plan, home)
+        try:
+            node.open()
+            node.serve()
+        except AzQuackError as error:
+            channel.send("failed", sentence=str(error))
+            return 1
+        channel.send("ready", port=node.port, access=plan.access, versions=extensions.versions())
+        threading.Thread(target=_report, args=(node, channel), daemon=True).start()
+        _obey(node, channel)
+    return 0
+
+
+def _cache_identity() -> None:
+    """Put a cache before the platform's managed identity endpoint, where there is one."""
+    if "IDENTITY_ENDPOINT" in os.environ:
+        # Brings an HTTP client, which other nodes need not wait for.
+        from azquack.identity import IdentityCache
+
+        cache = IdentityCache.for_platform(os.environ)
+        os.environ.update(cache.environment if cache else {})
+
+
+def _report(node: Node, channel: ChildChannel) -> None:
+    """Tell the supervisor for ever how the probes fare."""
+    while True:
+        probes, sessions = node.probe(), None
+        try:
+            sessions = node.sweep()
+        except duckdb.Error as error:
+            # A lake whose catalog cannot be read fails here and not in SELECT 1: nobody can log in either.
+            probes["duckdb"] = _first_line(error)
+        channel.send("probed", probes=probes, sessions=sessions)
+        time.sleep(PROBE_EVERY * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
+
+
+def _obey(node: Node, channel: ChildChannel) -> None:
+    """Answer the supervisor until it says stop or is gone."""
+    while (message := channel.receive()) is not None:
+        if message["op"] == "ping":
+            node.connection.cursor().execute("SELECT 1").fetchall()
+            channel.send("pong")
+        elif message["op"] == "stop":
+            node.close()
+            channel.send("stopped")
+            return
+
+
+if __name__ == "__main__":
+    code = main()
+    # A process that is both Quack server and Quack client can hang in its destructors.
+    os._exit(code)

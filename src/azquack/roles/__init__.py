@@ -1,0 +1,1 @@
+"""The two roles: what a replica of each is made of."""

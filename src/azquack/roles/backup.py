@@ -1,0 +1,44 @@
+"""The backup process of a catalog replica."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from azquack.backup.places import place_for
+from azquack.channel import Message
+from azquack.child import ChildSpec, Ports
+from azquack.settings import Settings
+
+# What the place of the backups and their retention are made of.
+_SETTINGS = ("catalog_dir", "azure_account", "azure_client_id", "azure_endpoint", "azure_connection_string")
+
+
+def backup(name: str, node: str, token: str, settings: Settings) -> ChildSpec:
+    """The process `name`, which backs up what the node `node` serves. Raises `SettingError`.
+
+    The catalog serves on when it is down.
+    """
+    # What is wrong with the settings should be said now, not by a child later.
+    place_for(settings)
+
+    def plan(ports: Ports) -> Message:
+        return {
+            "op": "plan",
+            "name": name,
+            "uri": f"quack:127.0.0.1:{ports[node]}",
+            "token": token,
+            "every": settings.backup_every,
+            "settings": _values(settings),
+            "log_level": settings.log_level,
+        }
+
+    return ChildSpec(name, "azquack.backup", plan, settings.start_timeout, vital=False)
+
+
+def _values(settings: Settings) -> Message:
+    names = [name for name in Settings.model_fields if name.startswith("backup_") or name in _SETTINGS]
+    values = {name: getattr(settings, name) for name in names}
+    return {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,69 @@
+"""The door of a replica, the same for both roles."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+
+from pydantic import SecretStr
+
+from azquack.channel import Message
+from azquack.child import HTTP, ChildSpec, Ports
+from azquack.door.ports import Access
+from azquack.settings import Settings
+
+
+def node_token(internal_token: str) -> str:
+    """What a replica's nodes let doors in with; drawn from the internal token, so that every door knows it."""
+    return hmac.new(internal_token.encode(), b"azquack node 1", hashlib.sha256).hexdigest()
+
+
+def door(
+    name: str,
+    settings: Settings,
+    *,
+    internal_token: str,
+    token: str,
+    nodes: Mapping[str, Access],
+    checks: Sequence[str],
+    public: bool,
+    on_demand: Mapping[Access, str] | None = None,
+) -> ChildSpec:
+    """The door process `name` before `nodes`; ready when every one of `checks` is well.
+
+    A `public` door lets in everybody whom the settings name, behind the wall; the other one lets in `token`
+    only. `on_demand` are nodes that are started when somebody needs one of that access.
+    """
+
+    def plan(ports: Ports) -> Message:
+        return {
+            "op": "plan",
+            "name": name,
+            "host": settings.host,
+            "port": ports.get(name, settings.port),
+            "http_host": settings.http_host,
+            "http_port": ports.get(name + HTTP, settings.http_port),
+            "token": token,
+            "node_token": node_token(internal_token),
+            "seal": internal_token,
+            "nodes": [
+                {"name": each, "port": ports[each], "access": access}
+                for each, access in nodes.items()
+                if each in ports
+            ],
+            "checks": list(checks),
+            "public": public,
+            "on_demand": dict(on_demand or {}),
+            "settings": revealed(settings),
+        }
+
+    return ChildSpec(name, "azquack.door", plan, settings.start_timeout)
+
+
+def revealed(settings: Settings) -> Message:
+    """Every setting as JSON-shaped data, secrets in clear: only for a child's standard input."""
+    return {
+        name: value.get_secret_value() if isinstance(value := getattr(settings, name), SecretStr) else value
+        for name in Settings.model_fields
+    }

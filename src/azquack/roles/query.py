@@ -1,0 +1,169 @@
+"""The query role: a DuckDB with the lake attached, and the public door before it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from azquack import lake, machine
+from azquack.channel import Message
+from azquack.child import ChildSpec, Ports
+from azquack.door.ports import Access
+from azquack.errors import SettingError
+from azquack.link import LinkOptions
+from azquack.metadata import metadata_for, quack_address
+from azquack.plan import NodePlan
+from azquack.principals.configured import principals_for
+from azquack.roles.door import door, node_token
+from azquack.settings import Settings, required
+from azquack.sql import Statement, literal, plain
+from azquack.storage import storage_for
+from azquack.tokens import TokenSource
+from azquack.wall.lockdown import lockdown
+
+NODE = "query-node"
+READER = "query-reader"
+DOOR = "query-door"
+# DuckLake retries a commit that lost the race for the next snapshot; its own defaults give up too early.
+_LAKE_PROBE = f"FROM ducklake_current_snapshot({literal(lake.NAME)})"
+# Past DuckLake, to the process behind it.
+_CATALOG_PROBE = f"FROM quack_query_by_name({literal(f'__ducklake_metadata_{lake.NAME}')}, 'SELECT 1')"
+RETRIES = {"ducklake_max_retry_count": 200, "ducklake_retry_wait_ms": 5, "ducklake_retry_backoff": 1.05}
+
+
+def node_plan(
+    settings: Settings,
+    tokens: TokenSource,
+    *,
+    catalog: str | None = None,
+    access: Access = "write",
+    suffix: str = "",
+) -> NodePlan:
+    """A DuckDB of a query replica; `catalog` stands in for the setting, `suffix` tells it from its siblings."""
+    uri = catalog or required(settings, "catalog", "it says what is behind the lake, as quack:HOST:PORT")
+    metadata = metadata_for(settings, uri, tokens)
+    storage = storage_for(settings)
+    internal = tokens.internal().get_secret_value()
+    writes = access == "write"
+    return NodePlan(
+        name=settings.name + suffix,
+        role="query",
+        database=f"ducklake:{lake.NAME}",
+        token=node_token(internal),
+        host=settings.node_host,
+        access=access,
+        config={
+            "memory_limit": settings.memory_limit or machine.share(0.6 / max(1, settings.query_nodes)),
+            "threads": str(settings.threads or os.cpu_count() or 1),
+            "max_temp_directory_size": settings.spill_limit,
+        },
+        extensions=("httpfs", "ducklake", *metadata.extensions, *storage.extensions),
+        lake=lake.LakePlan(
+            metadata=metadata,
+            data_path=storage.data_path,
+            encrypted=settings.encrypted,
+            link=link_options(settings, uri),
+            token=internal,
+        ),
+        statements=(
+            plain("SET GLOBAL httpfs_connection_caching = true"),
+            *(plain(f"SET GLOBAL {name} = {value}") for name, value in RETRIES.items()),
+            *storage.statements(),
+            *(_options(settings) if writes else []),
+            *(_init(settings) if writes else []),
+            *([plain("CALL enable_logging('QueryLog', storage => 'stdout')")] if settings.query_log else []),
+        ),
+        lockdown=lockdown(storage.data_path),
+        probes={
+            "duckdb": "SELECT 1",
+            "catalog": _CATALOG_PROBE if uri.startswith("quack:") else _LAKE_PROBE,
+            "lake": _LAKE_PROBE,
+            "storage": storage.probe.text,
+        },
+        start_timeout=settings.start_timeout,
+        idle_timeout=settings.idle_timeout,
+        statement_timeout=settings.statement_timeout,
+        log_level=settings.log_level,
+    )
+
+
+def children(
+    settings: Settings, tokens: TokenSource, *, catalog: Callable[[Ports], str] | None = None
+) -> list[ChildSpec]:
+    """The processes of a query replica. Raises `SettingError`, `TokenError`, `LakeError`.
+
+    `catalog` gives the catalog's URI where it is only known once other processes are up.
+    """
+    if catalog is None:
+        # What is wrong with the settings should be said now, not by a child later.
+        node_plan(settings, tokens)
+    principals_for(settings, tokens)
+    storage_for(settings).prepare()
+    writers = [] if settings.read_only else [f"{NODE}-{n + 1}" for n in range(settings.query_nodes)]
+
+    def node(name: str, access: Access, port: int = 0, *, on_demand: bool = False) -> ChildSpec:
+        suffix = "" if [name] == (writers or [READER]) else name.removeprefix("query")
+
+        def plan(ports: Ports) -> Message:
+            uri = catalog(ports) if catalog else None
+            made = node_plan(settings, tokens, catalog=uri, access=access, suffix=suffix)
+            return made.at(ports.get(name, port)).to_message()
+
+        return ChildSpec(name, "azquack.node", plan, settings.start_timeout, not on_demand, on_demand)
+
+    first = settings.node_port
+    return [
+        *(node(name, "write", first + n if first else 0) for n, name in enumerate(writers)),
+        node(READER, "read", on_demand=bool(writers)),
+        door(
+            DOOR,
+            settings,
+            internal_token=tokens.internal().get_secret_value(),
+            token=tokens.public().get_secret_value(),
+            nodes={**dict.fromkeys(writers, "write"), READER: "read"},
+            checks=[*(writers or [READER]), "duckdb", "catalog", "lake", "storage"],
+            public=True,
+            on_demand={"read": READER},
+        ),
+    ]
+
+
+def link_options(settings: Settings, uri: str) -> LinkOptions | None:
+    """How the link to the catalog at `uri` is made; None for one that is no Quack."""
+    if not uri.startswith("quack:"):
+        return None
+    host, port = quack_address(uri)
+    return LinkOptions(
+        host,
+        port,
+        tls=settings.catalog_tls,
+        ca_file=str(settings.catalog_ca_file) if settings.catalog_ca_file else None,
+        hold_seconds=min(settings.catalog_hold, settings.start_timeout),
+        name=settings.name,
+    )
+
+
+def _options(settings: Settings) -> list[Statement]:
+    """DuckLake's own options, kept in the catalog."""
+    options = {
+        "data_inlining_row_limit": settings.inlining_limit,
+        "target_file_size": settings.target_file_size,
+    }
+    return [
+        plain(f"CALL {lake.NAME}.set_option({literal(name)}, {literal(str(value))})")
+        for name, value in options.items()
+        if value is not None
+    ]
+
+
+def _init(settings: Settings) -> list[Statement]:
+    """The operator's own statements."""
+    texts = [settings.init_sql] if settings.init_sql else []
+    if settings.init_file:
+        try:
+            texts.append(settings.init_file.read_text())
+        except OSError as error:
+            raise SettingError(
+                f"AZQUACK_INIT_FILE {settings.init_file} cannot be read: {error.strerror}"
+            ) from None
+    return [plain(text) for text in texts]

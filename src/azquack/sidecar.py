@@ -1,0 +1,62 @@
+"""The sidecar: health and metrics over HTTP, for probes and for those who run the replica."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from azquack.health import Board
+from azquack.serving import QuietServer, listening_socket
+
+
+def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> FastAPI:
+    """`/healthz`, `/readyz`, `/status` and `/metrics`; `status` gives the body of the third."""
+    app = FastAPI(title="AzQuack sidecar", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        ready = board.ready
+        body = {"ready": ready, "checks": board.details()}
+        return JSONResponse(body, status_code=200 if ready else 503)
+
+    @app.get("/status")
+    async def show_status() -> dict[str, Any]:
+        return status() | {"ready": board.ready, "checks": board.details()}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+class SidecarServer:
+    """Runs the sidecar's application: `start`, then `port` is known, then `stop`."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._socket = listening_socket(host, port)
+        self.port = int(self._socket.getsockname()[1])
+        self._server = QuietServer(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+
+    async def stop(self) -> None:
+        """Stop to serve."""
+        self._server.should_exit = True
+        if self._serving:
+            await self._serving

@@ -1,0 +1,9 @@
+"""Why the wall says no. Both end as a `Verdict`; neither leaves the package."""
+
+
+class Refused(Exception):
+    """The statement asks for what the principal may not do; `str()` is the sentence for the user."""
+
+
+class Unclear(Refused):
+    """The wall cannot tell with certainty what the statement does, so it is refused."""

@@ -1,0 +1,28 @@
+"""The statements that lock a node's DuckDB once the lake is attached: the layer under the wall."""
+
+from __future__ import annotations
+
+from azquack.sql import Statement, literal, plain
+
+# How a session shows times is its own business; DuckDB keeps these per session.
+OPEN_SETTINGS = ("TimeZone", "Calendar")
+
+
+def lockdown(data_path: str) -> tuple[Statement, ...]:
+    """What a node runs last, in this order: nothing of it can be taken back.
+
+    Files outside `data_path`, other hosts, extensions and settings are out of reach from then on; the stored
+    secrets must have been dropped before. Source:
+    https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview
+    """
+    settings = ", ".join(map(literal, OPEN_SETTINGS))
+    return (
+        plain("SET GLOBAL python_enable_replacements = false"),
+        plain("SET GLOBAL allow_community_extensions = false"),
+        plain("SET GLOBAL autoinstall_known_extensions = false"),
+        plain("SET GLOBAL autoload_known_extensions = false"),
+        plain(f"SET GLOBAL allowed_directories = [{literal(data_path)}]"),
+        plain("SET GLOBAL enable_external_access = false"),
+        plain(f"SET GLOBAL allowed_configs = [{settings}]"),
+        plain("SET GLOBAL lock_configuration = true"),
+    )

@@ -1,0 +1,139 @@
+"""A place in the tokens of a statement: words, names and clauses, read from left to right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from azquack.wall.errors import Unclear
+from azquack.wall.lexer import Text
+
+# Words that DuckDB would also take for an alias, where they begin the next clause.
+_NO_ALIAS = frozenset({"set", "using", "values"})
+
+
+@dataclass(slots=True)
+class Target:
+    """What a statement changes: a privilege on a table, view or macro (`schema` of a bare name is empty).
+
+    `table` is `*` where the statement is about a schema as a whole.
+    """
+
+    privilege: str
+    catalog: str
+    schema: str
+    table: str
+
+
+class Reader:
+    """A place in the tokens of a statement."""
+
+    def __init__(self, text: Text, reserved: frozenset[str]) -> None:
+        self.text = text
+        self.reserved = reserved
+        self.tokens = list(text.tokens)
+        while self.tokens and self.tokens[-1].text.startswith(";"):
+            self.tokens.pop()
+        self.at = 0
+
+    def word(self, ahead: int = 0) -> str | None:
+        """The bare word here, in lower case; None for anything else, a quoted name included."""
+        place = self.at + ahead
+        if place >= len(self.tokens) or self.tokens[place].quoted:
+            return None
+        return self.tokens[place].name
+
+    def sign(self, ahead: int = 0) -> str:
+        """The first character of the operator here, or nothing."""
+        place = self.at + ahead
+        if place >= len(self.tokens) or self.tokens[place].name is not None:
+            return ""
+        return self.tokens[place].text[:1]
+
+    def take(self, *words: str) -> bool:
+        """Steps over `words` if they stand here one after the other."""
+        if all(self.word(place) == word for place, word in enumerate(words)):
+            self.at += len(words)
+            return True
+        return False
+
+    def need(self, *words: str) -> None:
+        if not self.take(*words):
+            raise Unclear(f"the statement cannot be checked: expected {' '.join(words).upper()}")
+
+    def one(self) -> str:
+        """Steps over one name and gives it in lower case."""
+        token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        # An unquoted reserved word is grammar (`ONLY`), and no name.
+        if token is None or token.name is None or (not token.quoted and token.name in self.reserved):
+            raise Unclear("the statement cannot be checked: expected a name")
+        self.at += 1
+        return token.name
+
+    def parts(self) -> list[str]:
+        """Steps over a dotted name and gives its parts."""
+        parts = [self.one()]
+        while self.sign() == ".":
+            self.at += 1
+            parts.append(self.one())
+        return parts
+
+    def name(self, privilege: str) -> Target:
+        """Steps over the name of a table, view or macro."""
+        return target_of(privilege, self.parts())
+
+    def schema(self) -> Target:
+        """Steps over the name of a schema."""
+        return target_of("create", [*self.parts(), "*"])
+
+    def group(self) -> None:
+        """Steps over a parenthesised list of names; raises `Unclear` when it holds anything else."""
+        self.at += 1
+        self.parts()
+        while self.sign() == ",":
+            self.at += 1
+            self.parts()
+        if self.sign() != ")":
+            raise Unclear("the statement cannot be checked: expected a list of column names")
+        self.at += 1
+
+    def alias(self) -> None:
+        """Steps over `AS name` or a bare alias."""
+        token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        if self.take("as") or (
+            token
+            and token.name
+            and (token.quoted or (token.name not in self.reserved and token.name not in _NO_ALIAS))
+        ):
+            self.one()
+
+    def find(self, *words: str) -> int:
+        """The place of the next of `words` outside parentheses and CASE … END, or the end."""
+        depth = cases = 0
+        for place in range(self.at, len(self.tokens)):
+            token = self.tokens[place]
+            if token.name is None:
+                depth += (token.text[0] in "([{") - (token.text[0] in ")]}")
+            elif not token.quoted and depth == 0:
+                if token.name in words and cases == 0:
+                    return place
+                cases += (token.name == "case") - (token.name == "end" and cases > 0)
+        return len(self.tokens)
+
+    def until(self, *words: str) -> str:
+        """Steps to the next of `words` and gives the text up to there."""
+        first, self.at = self.at, self.find(*words)
+        return self.text.slice(first, self.at)
+
+    def rest(self) -> str:
+        return self.until()
+
+    @property
+    def done(self) -> bool:
+        return self.at >= len(self.tokens)
+
+
+def target_of(privilege: str, parts: list[str]) -> Target:
+    if not 1 <= len(parts) <= 3:
+        raise Unclear("the statement cannot be checked: a name has too few or too many parts")
+    catalog, schema, table = ["", "", *parts][-3:]
+    return Target(privilege, catalog, schema, table)

@@ -1,0 +1,64 @@
+"""The pair that most tests share, the stock client, and the pair's log beside each failed test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from tests.cluster import Pair, RunningPair, Shell, TempPair, attached
+
+pytest_plugins = ["tests.standins.fixtures"]
+
+# A failed test shows this much of the log: what led to it, not the whole session.
+LOG_LINES = 60
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A pair that serves, one for each test process; `AZQUACK_TEST_URI` names one that runs elsewhere."""
+    if "AZQUACK_TEST_URI" in os.environ:
+        yield RunningPair()
+        return
+    temporary = TempPair(tmp_path_factory.mktemp("pair") / "lake")
+    try:
+        temporary.start()
+        yield temporary
+    finally:
+        temporary.destroy()
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that a client's DuckDB takes its extensions from."""
+    return tmp_path_factory.mktemp("client")
+
+
+@pytest.fixture
+def shell(pair: Pair, home: Path) -> Shell:
+    """The stock `duckdb` program, attached to the pair as `r`."""
+    return Shell(pair, home)
+
+
+@pytest.fixture
+def connection(pair: Pair, home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A stock DuckDB in Python, attached to the pair as `r`, for this test alone."""
+    with attached(pair, home) as opened:
+        yield opened
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put the end of the log of every pair that a failed test used into its report."""
+    report = yield
+    if report.failed:
+        for name, value in getattr(item, "funcargs", {}).items():
+            if isinstance(value, TempPair):
+                lines = value.log_text().splitlines()[-LOG_LINES:]
+                report.sections.append((f"log of the pair {name!r}", "\n".join(lines)))
+    return report

@@ -1,0 +1,111 @@
+"""A door in a process of its own: `python -m tests.door.run_door` reads its plan from standard input.
+
+The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
+"native_names": bool, "audit": path or null}`; further lines are `{"nodes": [...]}`, `{"revoke": name}` or
+`{"drain": name}`. The port is printed once it accepts, then a line per node asked for or statement abandoned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from azquack.door.app import Door
+from azquack.door.audit import Audit
+from azquack.door.limits import Limits
+from azquack.door.ports import Access, NodeAddress, Principal, RoleName
+from azquack.door.routing import Nodes
+from azquack.door.seal import Seal
+from azquack.door.server import DoorServer, Listening
+
+
+@dataclass(frozen=True)
+class Person:
+    name: str
+    role: RoleName
+    fingerprint: str
+    expires: float | None = None
+
+
+class People:
+    """Principals by token; a stand-in for the stores that AzQuack has."""
+
+    def __init__(self, people: dict[str, Any]) -> None:
+        self._people = {
+            token: Person(name, role, hashlib.sha256(token.encode()).hexdigest()[:16], *more)
+            for token, (name, role, *more) in people.items()
+        }
+
+    def authenticate(self, token: str) -> Principal | None:
+        return self._people.get(token)
+
+    def current(self, name: str, fingerprint: str) -> Principal | None:
+        known = [person for person in self._people.values() if person.name == name]
+        return known[0] if known and known[0].fingerprint == fingerprint else None
+
+    def revoke(self, name: str) -> None:
+        self._people = {token: person for token, person in self._people.items() if person.name != name}
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    plan = json.loads(await lines.readline())
+    people = People(plan["principals"])
+    nodes = Nodes(NodeAddress(**each) for each in plan["nodes"])
+    audit = None
+    if plan.get("audit"):
+        audit = Audit(_appender(Path(plan["audit"])), text=True)
+    door = Door(
+        nodes=nodes,
+        principals=people,
+        seal=Seal(plan["secret"]),
+        limits=Limits(**plan.get("limits", {})),
+        audit=audit,
+        native_names=plan.get("native_names", True),
+        ask_node=_asked,
+        runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
+    )
+    server = DoorServer(door, _listening(plan))
+    await server.start()
+    print(server.port, flush=True)
+    while line := await lines.readline():
+        order = json.loads(line)
+        if "nodes" in order:
+            nodes.update(NodeAddress(**each) for each in order["nodes"])
+        if "revoke" in order:
+            people.revoke(order["revoke"])
+        if "drain" in order:
+            nodes.drain(order["drain"])
+        print("done", flush=True)
+    await server.stop()
+
+
+async def _asked(access: Access) -> None:
+    print(f"asked {access}", flush=True)
+
+
+def _appender(file: Path) -> Callable[[str], object]:
+    def write(line: str) -> None:
+        with file.open("a") as log:
+            log.write(line)
+
+    return write
+
+
+def _listening(plan: dict[str, Any]) -> Listening:
+    files: Any = {name: Path(path) for name, path in plan.get("tls", {}).items()}
+    return Listening(port=plan.get("port", 0), **files)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

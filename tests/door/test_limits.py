@@ -1,0 +1,246 @@
+"""What the door takes, and what it does not: sizes, rates, floods, slow clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from pathlib import Path
+
+import duckdb
+import psutil
+import pytest
+
+from azquack import wire
+from azquack.door.limits import Busy, Failures, Rate, Slots
+from tests.door.conftest import StartDoor, StartNode
+from tests.door.parts import ANN, Client, client, post, program, wait_until
+
+HEAD = b"POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
+
+
+def closed(sock: socket.socket) -> bool:
+    """Whether the other side has closed `sock`."""
+    sock.setblocking(False)
+    try:
+        while sock.recv(1 << 16):
+            pass
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def test_a_rate_gives_a_burst_and_then_its_share_per_second() -> None:
+    now = 0.0
+    rate = Rate(2.0, lambda: now)
+    assert [rate.allow("a") for _ in range(21)] == [True] * 20 + [False]
+    assert rate.allow("b")
+    now = 0.5
+    assert [rate.allow("a"), rate.allow("a")] == [True, False]
+
+
+def test_failures_block_an_address_for_a_while() -> None:
+    now = 0.0
+    failures = Failures(3, 60.0, lambda: now)
+    for _ in range(3):
+        assert not failures.blocked("a")
+        failures.add("a")
+    assert failures.blocked("a")
+    assert not failures.blocked("b")
+    now = 61.0
+    assert not failures.blocked("a")
+
+
+async def queued(slots: Slots) -> None:
+    """Returns when a statement waits; a slot has no event for it, and one turn of the loop is enough."""
+    await asyncio.sleep(0)
+    assert slots.waiting == 1
+
+
+def test_slots_bound_each_principal_and_all_and_the_queue_waits_its_turn() -> None:
+    async def scene() -> None:
+        slots = Slots(total=3, each=2, queue=2, seconds=0.05)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(slots.hold("ann"))
+            await held.enter_async_context(slots.hold("ann"))
+            with pytest.raises(Busy, match="came free"):
+                await held.enter_async_context(slots.hold("ann"))
+            async with slots.hold("bob"):
+                with pytest.raises(Busy, match="came free"):
+                    await held.enter_async_context(slots.hold("cleo"))
+            async with slots.hold("cleo"):
+                assert slots.running == 3
+        assert (slots.running, slots.waiting) == (0, 0)
+
+        slots = Slots(total=1, each=1, queue=1, seconds=5)
+        order: list[str] = []
+
+        async def statement(name: str) -> None:
+            async with slots.hold(name):
+                order.append(name)
+
+        async with slots.hold("ann"):
+            waiting = asyncio.create_task(statement("bob"))
+            await queued(slots)
+            with pytest.raises(Busy, match="Too many statements wait"):
+                await statement("cleo")
+        await waiting
+        assert order == ["bob"]
+
+        async with slots.hold("ann"):
+            leaver = asyncio.create_task(statement("bob"))
+            await queued(slots)
+            leaver.cancel()
+            await asyncio.gather(leaver, return_exceptions=True)
+            assert slots.waiting == 0
+        assert slots.running == 0
+
+    asyncio.run(scene())
+
+
+def test_a_body_above_the_limit_is_refused_before_it_is_sent(start_door: StartDoor) -> None:
+    door = start_door(limits={"body_bytes": 1 << 20})
+    with socket.create_connection(("127.0.0.1", door.port)) as sock:
+        sock.sendall(HEAD % (100 << 20) + b"Expect: 100-continue\r\n\r\n")
+        assert sock.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_a_stranger_cannot_send_a_large_body(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1"))
+    before = psutil.Process(door.process.pid).memory_info().rss
+    forged = wire.prepare("A" * 40, "SELECT 1")[:-2] + b"x" * (50 << 20)
+    large_login = wire.connection_request(wire.ConnectionRequest("x" * (1 << 20)))
+    for body in (forged, large_login):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", door.port)) as sock:
+            sock.sendall(HEAD % len(body) + b"\r\n")
+            with contextlib.suppress(OSError):
+                sock.sendall(body)
+            sock.settimeout(10)
+            assert sock.recv(64).startswith((b"HTTP/1.1 413", b"HTTP/1.1 200"))
+    assert psutil.Process(door.process.pid).memory_info().rss - before < 30 << 20
+
+
+def test_a_large_insert_of_a_session_passes(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1", "CREATE TABLE t (s VARCHAR)"))
+    with client(door.port) as ann:
+        ann.rows("INSERT INTO r.t SELECT repeat('x', 2000) FROM range(2048)")
+        assert ann.there("SELECT count(*), sum(length(s)) FROM t") == [(2048, 4096000)]
+
+
+def test_failed_logins_block_their_address_for_a_while(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1"), limits={"failed_logins": 3, "failed_login_seconds": 60})
+    for _ in range(3):
+        with pytest.raises(duckdb.Error, match="not known here"):
+            Client(door.port, "wrong")
+    with pytest.raises(duckdb.Error, match="Too many failed logins"):
+        Client(door.port, ANN)
+
+
+def test_a_principal_holds_so_many_sessions_and_no_more(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1"), limits={"sessions_per_principal": 2})
+    with client(door.port), client(door.port) as second:
+        with pytest.raises(duckdb.Error, match="too many open sessions"):
+            Client(door.port)
+        second.db.execute("DETACH r")
+        with client(door.port) as third:
+            assert third.there("SELECT 1") == [(1,)]
+
+
+def test_statements_above_the_limit_wait_and_then_are_told_to_try_again(
+    start_node: StartNode, start_door: StartDoor, tmp_path: Path
+) -> None:
+    limits = {"statements_per_principal": 1, "queue_seconds": 0.3}
+    log = tmp_path / "audit.jsonl"
+    door = start_door(start_node("n1"), limits=limits, audit=str(log))
+    with client(door.port) as second:
+        endless = program(
+            door.port, "FROM r.query('SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9');"
+        )
+        try:
+            wait_until(
+                "The first statement did not begin", lambda: "range(100000000000)" in log.read_text(), 60
+            )
+            with pytest.raises(duckdb.Error, match="try again"):
+                second.there("SELECT 1")
+        finally:
+            endless.kill()
+            endless.communicate()
+
+
+def test_idle_and_half_sent_requests_are_closed_while_a_good_client_works(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    limits = {"head_seconds": 1.0, "body_seconds": 1.0, "idle_seconds": 1.0}
+    door = start_door(start_node("n1"), limits=limits)
+    partial = [b"", b"POST /quack HT", HEAD % 100, HEAD % 100 + b"\r\n\x01\x00\x03"]
+    with contextlib.ExitStack() as stack, client(door.port) as ann:
+        flood = []
+        for number in range(300):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", door.port)))
+            sock.sendall(partial[number % len(partial)])
+            flood.append(sock)
+        assert ann.there("SELECT 42") == [(42,)]
+        wait_until("Slow sockets were left open", lambda: all(closed(sock) for sock in flood))
+        assert ann.there("SELECT 42") == [(42,)]
+
+
+def test_a_client_that_drips_its_head_is_closed(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1"), limits={"head_seconds": 1.0})
+    with socket.create_connection(("127.0.0.1", door.port)) as sock:
+        sock.sendall(b"POST /quack HTTP/1.1\r\n")
+
+        def drip_until_closed() -> bool:
+            with contextlib.suppress(OSError):
+                sock.setblocking(True)
+                sock.sendall(b"X-A: 1\r\n")
+            return closed(sock)
+
+        wait_until("A dripping client was left open", drip_until_closed)
+
+
+def test_a_head_without_end_is_closed(start_door: StartDoor) -> None:
+    door = start_door()
+    with socket.create_connection(("127.0.0.1", door.port)) as sock:
+        with contextlib.suppress(OSError):
+            sock.sendall(b"POST /quack HTTP/1.1\r\n" + b"X-A: " + b"x" * (1 << 20))
+        wait_until("A head without end was taken", lambda: closed(sock))
+
+
+def test_one_address_opens_so_many_sockets_and_no_more(start_door: StartDoor) -> None:
+    door = start_door(limits={"connections_per_address": 20})
+    with contextlib.ExitStack() as stack:
+        flood = [stack.enter_context(socket.create_connection(("127.0.0.1", door.port))) for _ in range(50)]
+        wait_until("The flood was let in", lambda: sum(closed(sock) for sock in flood) == 30)
+
+
+def test_too_many_requests_of_an_address_are_told_to_wait(start_door: StartDoor) -> None:
+    door = start_door(limits={"requests_per_address": 0.1})
+    sentences = [wire.parse_error(post(door.port, b"x").content) for _ in range(3)]
+    assert "Quack 1" in sentences[0]
+    assert "Too many requests" in sentences[1]
+
+
+def test_a_request_without_a_length_is_refused(start_door: StartDoor) -> None:
+    door = start_door()
+    with socket.create_connection(("127.0.0.1", door.port)) as sock:
+        sock.sendall(
+            b"POST /quack HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+        )
+        sock.settimeout(10)
+        assert sock.recv(64).startswith(b"HTTP/1.1 411")
+
+
+def test_a_client_that_does_not_read_its_answer_is_closed(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1"), limits={"read_seconds": 0.5, "statements_per_principal": 1})
+    login = post(door.port, wire.connection_request(wire.ConnectionRequest(ANN))).content
+    connection_id = wire.parse_connection_response(login).connection_id
+    statement = wire.prepare(connection_id, "SELECT repeat('x', 1000000) FROM range(64)")
+    with socket.create_connection(("127.0.0.1", door.port)) as sock, client(door.port) as good:
+        sock.sendall(HEAD % len(statement) + b"\r\n" + statement)
+        wait_until("The answer did not come", lambda: sock.recv(1, socket.MSG_PEEK))
+        # The one slot of this principal comes free only when the door gives the silent reader up.
+        assert good.there("SELECT 1") == [(1,)]

@@ -1,0 +1,181 @@
+"""The Bicep under infra/ parses, agrees with itself, and grants no more than it should."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azquack.cli import app
+from azquack.settings import PREFIX, Settings
+from tests.infra import bicep
+from tests.infra.conftest import INFRA, ROOT, each_file, load_json
+
+
+@each_file
+def test_parses(path: Path, files: dict[Path, bicep.File]) -> None:
+    assert files[path].errors == []
+
+
+@each_file
+def test_every_parameter_is_described_and_says_whether_it_is_required(
+    path: Path, files: dict[Path, bicep.File]
+) -> None:
+    for parameter in files[path].parameters.values():
+        text = parameter.decorators.get("description", [""])[0]
+        kind = "Required. " if parameter.default is None else "Optional. "
+        assert text.startswith(kind), f"{parameter.name}: {text!r} should start with {kind!r}"
+        assert text.endswith("."), f"{parameter.name}: {text!r} is no sentence"
+
+
+@each_file
+def test_every_output_is_described_and_no_secret(path: Path, files: dict[Path, bicep.File]) -> None:
+    for output in files[path].outputs.values():
+        assert output.decorators.get("description"), f"{output.name} has no description"
+        assert output.default is not None
+        value = (output.default.text or b"").decode()
+        assert "listKeys" not in value, f"{output.name} gives a key away"
+        assert not {"publicToken", "internalToken", "principals"} & set(re.findall(r"\w+", value)), (
+            output.name
+        )
+
+
+@each_file
+def test_tokens_are_secure_parameters(path: Path, files: dict[Path, bicep.File]) -> None:
+    for parameter in files[path].parameters.values():
+        if re.search(r"(token|password|key|principals)$", parameter.name, re.IGNORECASE):
+            assert "secure" in parameter.decorators, (
+                f"{parameter.name} would show in the deployment's history"
+            )
+
+
+@each_file
+def test_every_symbol_is_declared_and_used(path: Path, files: dict[Path, bicep.File]) -> None:
+    file = files[path]
+    assert file.used - file.declared == set(), "used but not declared"
+    assert {*file.parameters, *file.variables} - file.used == set(), "declared but not used"
+
+
+@each_file
+def test_modules_get_what_they_ask_for(path: Path, files: dict[Path, bicep.File]) -> None:
+    for module in files[path].modules.values():
+        target = files[(path.parent / module.path).resolve()]
+        asked = target.parameters
+        required = {name for name, parameter in asked.items() if parameter.default is None}
+        assert set(module.params) - set(asked) == set(), (
+            f"{module.symbol}: {module.path} has no such parameter"
+        )
+        assert required - set(module.params) == set(), f"{module.symbol}: {module.path} needs these"
+        for name, value in module.params.items():
+            _fits(f"{module.symbol}.{name}", value, asked[name])
+
+
+def _fits(where: str, value: Any, parameter: bicep.Parameter) -> None:
+    if isinstance(value, str) and value.startswith("["):
+        return
+    python = {"string": str, "int": int, "bool": bool, "array": list, "object": dict}[parameter.type]
+    assert isinstance(value, python), f"{where}: {value!r} is no {parameter.type}"
+    allowed = parameter.decorators.get("allowed")
+    assert allowed is None or value in allowed[0], f"{where}: {value!r} is none of {allowed}"
+
+
+@each_file
+def test_outputs_that_are_read_exist(path: Path, files: dict[Path, bicep.File]) -> None:
+    file = files[path]
+    for symbol, output in file.references:
+        module = file.modules[symbol]
+        assert output in files[(path.parent / module.path).resolve()].outputs, f"{symbol}.outputs.{output}"
+
+
+@pytest.mark.parametrize("name", ["main", "azquack"])
+def test_parameter_file_gives_every_parameter(name: str, files: dict[Path, bicep.File]) -> None:
+    given = load_json(INFRA / f"{name}.parameters.json")["parameters"]
+    assert set(given) == set(files[INFRA / f"{name}.bicep"].parameters)
+
+
+def test_the_apps_take_only_what_the_ground_puts_out(files: dict[Path, bicep.File]) -> None:
+    # azd itself sets the first four; a LAKE_ variable is the operator's and has a default in the file.
+    known = {"AZURE_ENV_NAME", "AZURE_LOCATION", "AZURE_SUBSCRIPTION_ID", "SERVICE_AZQUACK_IMAGE_NAME"}
+    known |= set(files[INFRA / "main.bicep"].outputs)
+    text = (INFRA / "azquack.parameters.json").read_text(encoding="utf-8")
+    for variable, default in re.findall(r"\$\{(\w+)(=[^}]*)?\}", text):
+        assert variable in known or (variable.startswith("LAKE_") and default), variable
+
+
+def test_every_setting_of_a_container_is_one_that_azquack_knows(files: dict[Path, bicep.File]) -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    names = set(re.findall(rf"'({PREFIX}\w+)'", text))
+    assert names, "no container has a setting"
+    assert {name.removeprefix(PREFIX).lower() for name in names} - set(Settings.model_fields) == set()
+
+
+def test_the_maintenance_job_runs_a_command_that_azquack_has(files: dict[Path, bicep.File]) -> None:
+    job = files[INFRA / "modules" / "maintenance-job.bicep"].resources["job"]
+    (container,) = job.body["properties"]["template"]["containers"]
+    assert container["args"][0] in [command.name for command in app.registered_commands]
+
+
+def test_no_identity_is_given_more_than_its_role_needs(files: dict[Path, bicep.File]) -> None:
+    # Symbol of the scope → role, for everything granted to the two identities.
+    granted: dict[tuple[str, str], set[str]] = {}
+    for file in files.values():
+        for resource in file.resources.values():
+            if resource.type == "Microsoft.Authorization/roleAssignments":
+                who = resource.body["properties"]["principalId"].strip("[]")
+                role = resource.body["properties"]["roleDefinitionId"].strip("[]").removeprefix("roles.")
+                granted.setdefault((file.path.stem, who), set()).add(f"{role} on {resource.body['scope']}")
+    assert granted == {
+        ("data-storage", "catalogPrincipalId"): {
+            "blobDataContributor on [backups]",
+            "blobDataContributor on [lease]",
+        },
+        ("data-storage", "queryPrincipalId"): {
+            "blobDataContributor on [lake]",
+            "blobDataReader on [backups]",
+        },
+        ("data-storage", "operatorPrincipalId"): {"blobDataReader on [account]"},
+        ("key-vault", "catalogPrincipalId"): {"secretsUser on [internalSecret]"},
+        ("key-vault", "queryPrincipalId"): {
+            "secretsUser on [internalSecret]",
+            "secretsUser on [principalsSecret]",
+            "secretsUser on [publicSecret]",
+        },
+        ("key-vault", "operatorPrincipalId"): {"secretsOfficer on [vault]"},
+        ("registry", "principalId"): {"acrPull on [registry]"},
+    }
+
+
+def test_alerts_look_for_lines_that_azquack_writes() -> None:
+    text = (INFRA / "modules" / "alerts.bicep").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    looked_for = re.findall(r'line\.message == "([^"]+)"', text)
+    assert looked_for, "no alert looks at a message"
+    assert [message for message in looked_for if f'"{message}"' not in source] == []
+
+
+def test_there_is_no_postgres(files: dict[Path, bicep.File]) -> None:
+    types = {resource.type for file in files.values() for resource in file.resources.values()}
+    assert not [kind for kind in types if "postgres" in kind.lower()]
+
+
+def test_resources_carry_the_environment_tag(files: dict[Path, bicep.File]) -> None:
+    for file in files.values():
+        for resource in file.resources.values():
+            if "location" in resource.body:
+                assert "tags" in resource.body, f"{file.path.name}: {resource.symbol} cannot be found by azd"
+
+
+def test_the_readme_of_infra_names_every_module() -> None:
+    text = (INFRA / "README.md").read_text(encoding="utf-8")
+    for path in sorted((INFRA / "modules").glob("*.bicep")):
+        assert f"`{path.name}`" in text, f"infra/README.md says nothing of {path.name}"
+
+
+def test_every_azd_variable_is_documented(files: dict[Path, bicep.File]) -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    variables = set(files[INFRA / "main.bicep"].outputs) | set(files[INFRA / "azquack.bicep"].outputs)
+    for name in ("main", "azquack"):
+        variables |= set(re.findall(r"\$\{(\w+)", (INFRA / f"{name}.parameters.json").read_text("utf-8")))
+    assert {name for name in variables if f"`{name}`" not in text} == set()

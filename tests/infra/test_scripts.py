@@ -1,0 +1,261 @@
+"""The shell scripts: sound by shellcheck and shfmt, helpful, and run end to end over a real pair."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.infra.conftest import ROOT
+
+BIN = Path(sys.executable).parent
+SHELL = sorted([*(ROOT / "scripts").glob("*.sh"), *(ROOT / "infra" / "hooks").glob("*.sh")])
+# Those with options of their own; the others are run by make or azd.
+WITH_HELP = [
+    path
+    for path in sorted((ROOT / "scripts").iterdir())
+    if path.name not in ("lib.sh", "setup.sh", "test.sh")
+]
+
+each_script = pytest.mark.parametrize("script", WITH_HELP, ids=lambda path: path.name)
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None, timeout: float = 60) -> tuple[int, str, str]:
+    """(exit code, standard output, standard error) of a command."""
+    done = subprocess.run(
+        command, env=env, text=True, capture_output=True, timeout=timeout, cwd=ROOT, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_shellcheck_finds_nothing() -> None:
+    code, out, _ = run(BIN / "shellcheck", "--severity=warning", *SHELL)
+    assert code == 0, out
+
+
+def test_shell_is_formatted() -> None:
+    code, out, _ = run(BIN / "shfmt", "--indent", "4", "--case-indent", "--diff", *SHELL)
+    assert code == 0, out
+
+
+@each_script
+def test_help_says_how_to_use_it(script: Path) -> None:
+    code, out, _ = run(script, "--help", env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"})
+    assert code == 0
+    assert f"{script.name}" in out
+    assert "sage:" in out
+
+
+@each_script
+def test_an_unknown_argument_is_refused_in_a_sentence(script: Path) -> None:
+    code, _, err = run(script, "--no-such-flag", env=os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"})
+    assert code != 0
+    assert "--no-such-flag" in err or "--uri" in err
+    assert "Traceback" not in err
+
+
+@dataclass
+class Deployment:
+    """A local pair, with stand-ins for `az` and `azd` that answer from its state."""
+
+    state: Path
+    uri: str
+
+    def script(self, name: str, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
+        """Runs a script or hook against the pair; a call that the stand-ins do not know fails the test."""
+        script = ROOT / ("infra/hooks" if (ROOT / "infra" / "hooks" / name).exists() else "scripts") / name
+        result = run(script, *arguments, env=self.environment(), timeout=timeout)
+        unknown = self.state / "unknown-calls"
+        assert not unknown.exists(), unknown.read_text()
+        return result
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a script: the stand-ins first on PATH, and what azd hands to a hook."""
+        return {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AZQUACK_")},
+            "PATH": f"{Path(__file__).parent / 'standins'}:{BIN}:{os.environ['PATH']}",
+            "STANDIN_STATE": str(self.state),
+            "STANDIN_AZQUACK": str(BIN / "azquack"),
+            "LAKE_URI": self.uri,
+            **self.azd(),
+        }
+
+    def azd(self) -> dict[str, str]:
+        """azd's environment."""
+        path = self.state / "azd.json"
+        values: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        return values
+
+    def token(self, name: str = "public-token") -> str:
+        """A token of the pair."""
+        return (self.state / "lake" / "tokens" / name).read_text().strip()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Deployment:
+    """Nothing is deployed yet."""
+    return Deployment(tmp_path, "quack:127.0.0.1:9")
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A pair that is up, and azd's environment of it."""
+    state = tmp_path_factory.mktemp("deployment")
+    lake = state / "lake"
+    code, out, err = run(
+        BIN / "azquack", "up", "--dir", lake, "--port", "0", "--detach", "--json", timeout=90
+    )
+    assert code == 0, err
+    (lake / "tokens" / "principals").write_text('{"principals": []}')
+    (state / "azd.json").write_text(
+        json.dumps(
+            {
+                "AZURE_ENV_NAME": "test",
+                "AZURE_RESOURCE_GROUP": "group",
+                "AZURE_KEY_VAULT_NAME": "vault",
+                "AZURE_CONTAINER_REGISTRY_ENDPOINT": "registry.example",
+                "AZURE_STORAGE_ACCOUNT_NAME": "account",
+                "AZURE_LAKE_CONTAINER": "lake",
+                "AZURE_BACKUP_CONTAINER": "backups",
+                "CATALOG_APP_NAME": "catalog-app",
+                "CATALOG_FQDN": "catalog.internal.invalid",
+                "QUERY_APP_NAME": "query-app",
+                "QUERY_FQDN": "lake.example",
+            }
+        )
+    )
+    yield Deployment(state, json.loads(out)["uri"])
+    run(BIN / "azquack", "down", "--dir", lake)
+
+
+def test_preprovision_makes_the_tokens_once(empty: Deployment) -> None:
+    code, out, err = empty.script("preprovision.sh")
+    assert code == 0, err
+    made = empty.azd()
+    assert made["AZURE_PRINCIPAL_ID"] == "00000000-0000-0000-0000-000000000001"
+    assert json.loads(made["LAKE_NEW_PRINCIPALS"]) == {"principals": []}
+    tokens = [made["LAKE_NEW_PUBLIC_TOKEN"], made["LAKE_NEW_INTERNAL_TOKEN"]]
+    assert all(re.fullmatch(r"[\w-]{43}", token) for token in tokens)
+    assert tokens[0] != tokens[1]
+    assert not any(token in out + err for token in tokens)
+    # A provision that failed half-way is tried again with the same tokens.
+    assert empty.script("preprovision.sh")[0] == 0
+    assert empty.azd() == made
+
+
+def test_provisioning_again_rotates_nothing(deployment: Deployment) -> None:
+    code, _, err = deployment.script("preprovision.sh")
+    assert code == 0, err
+    assert not [name for name in deployment.azd() if name.startswith("LAKE_NEW_")]
+
+
+def test_postprovision_makes_azd_forget_the_tokens(empty: Deployment) -> None:
+    assert empty.script("preprovision.sh")[0] == 0
+    code, _, err = empty.script("postprovision.sh")
+    assert code == 0, err
+    left = {name: value for name, value in empty.azd().items() if name.startswith("LAKE_NEW_")}
+    assert set(left.values()) == {""}
+    assert "azd deploy" in err
+
+
+def test_setup_puts_the_choices_into_azds_environment(empty: Deployment) -> None:
+    code, _, err = empty.script(
+        "setup-azd-env.sh", "lake", "--location", "westeurope", "--allow", "203.0.113.0/24,198.51.100.7",
+        "--query-cpu", "1", "--private-network", "--maintenance", "0 4 * * *",
+    )  # fmt: skip
+    assert code == 0, err
+    assert empty.azd() == {
+        "AZURE_ENV_NAME": "lake",
+        "AZURE_LOCATION": "westeurope",
+        "LAKE_ALLOWED_ADDRESSES": "203.0.113.0/24,198.51.100.7",
+        "LAKE_QUERY_CPU": "1",
+        "LAKE_PRIVATE_NETWORK": "true",
+        "LAKE_MAINTENANCE_SCHEDULE": "0 4 * * *",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "which environment"),
+        (["Lake"], "lower case"),
+        (["lake"], "say where with --location"),
+        (["lake", "--location"], "--location needs a value"),
+        (["lake", "--location", "westeurope", "--query-cpu", "3"], "0.25, 0.5, 0.75"),
+        (["lake", "--location", "westeurope", "--query-nodes", "0"], "1 to 8"),
+        (["lake", "--location", "westeurope", "--allow", "office"], "expected an address"),
+    ],
+)
+def test_setup_refuses_what_cannot_be(empty: Deployment, arguments: list[str], sentence: str) -> None:
+    code, _, err = empty.script("setup-azd-env.sh", *arguments)
+    assert code == 1
+    assert sentence in err
+    assert empty.azd() == {}
+
+
+def test_scripts_say_when_nothing_is_deployed(empty: Deployment) -> None:
+    for name in ("show-connection-info.sh", "connect-local.sh", "validate-deployment.sh"):
+        code, _, err = empty.script(name)
+        assert code == 1, name
+        assert "azd up" in err, name
+
+
+def test_connection_info_shows_no_token(deployment: Deployment) -> None:
+    code, out, err = deployment.script("show-connection-info.sh")
+    assert code == 0, err
+    assert f"ATTACH '{deployment.uri}' AS lake;" in out
+    assert deployment.token() not in out + err
+    code, out, _ = deployment.script("show-connection-info.sh", "--json")
+    assert json.loads(out)["uri"] == deployment.uri
+
+
+def test_connect_local_writes_a_row_and_reads_it_back(deployment: Deployment) -> None:
+    code, out, err = deployment.script("connect-local.sh", "--smoke")
+    assert code == 0, err
+    assert "wrote one row to the table smoke and read it back" in err
+    assert deployment.token() not in out + err
+
+
+def test_sessions_stay_whole(deployment: Deployment) -> None:
+    code, out, err = run(
+        sys.executable, ROOT / "scripts" / "validate-sessions.py", "--uri", deployment.uri, "--sessions", "4",
+        "--rounds", "3", env=deployment.environment() | {"AZQUACK_PUBLIC_TOKEN": deployment.token()},
+    )  # fmt: skip
+    assert code == 0, out + err
+    assert "4 of 4 sessions stayed whole" in out
+
+
+@pytest.mark.slow
+def test_validation_of_a_pair_without_restarts(deployment: Deployment) -> None:
+    code, out, err = deployment.script("validate-deployment.sh", "--no-restarts")
+    failed = [line for line in out.splitlines() if line.startswith("FAILED")]
+    # The pair of the stand-ins keeps no backups, and the script must say so.
+    assert failed == ["FAILED  the newest backup is at most 15 minutes old"], out + err
+    assert code == 1
+    assert "1 checks failed" in err
+    assert deployment.token() not in out + err
+
+
+@pytest.mark.slow
+def test_validation_restarts_both_apps_under_load(deployment: Deployment) -> None:
+    _, out, err = deployment.script("validate-deployment.sh", timeout=170)
+    assert "ok      a restart of the catalog loses nothing that was acknowledged" in out, out + err
+    assert "ok      a restart of the query app loses nothing that was acknowledged" in out, out + err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["public", "internal"])
+def test_rotation_replaces_the_token_that_was_asked_for(deployment: Deployment, which: str) -> None:
+    before = {name: deployment.token(name) for name in ("public-token", "internal-token")}
+    code, out, err = deployment.script("rotate-tokens.sh", which)
+    assert code == 0, err
+    changed = {name for name in before if deployment.token(name) != before[name]}
+    assert changed == {f"{which}-token"}
+    assert not any(token in out + err for token in [*before.values(), deployment.token()])

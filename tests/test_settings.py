@@ -1,0 +1,85 @@
+"""Settings: one table, where a value comes from, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from azquack.errors import SettingError
+from azquack.settings import Settings, as_markdown, load
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"AZQUACK_{name.upper()}", raising=False)
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("AZQUACK_PORT=1\nAZQUACK_THREADS=1\nAZQUACK_HOST=file\n")
+    monkeypatch.setenv("AZQUACK_PORT", "2")
+    monkeypatch.setenv("AZQUACK_THREADS", "2")
+    loaded = load({"port": "3", "data_path": None}, env_file=file)
+    settings = loaded.settings
+    assert (settings.port, settings.threads, settings.host) == (3, 2, "file")
+    assert [loaded.origins[name] for name in ("port", "threads", "host")] == ["flag", "environment", ".env"]
+    assert "data_path" not in loaded.origins
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "parts"),
+    [
+        ("port", "high", ["AZQUACK_PORT", "'high'", "integer"]),
+        ("port", "70000", ["AZQUACK_PORT", "'70000'", "65535"]),
+        ("role", "boss", ["AZQUACK_ROLE", "'boss'", "'catalog' or 'query'"]),
+        ("memory_limit", "lots", ["AZQUACK_MEMORY_LIMIT", "'lots'"]),
+        ("storage_auth", "trust", ["AZQUACK_STORAGE_AUTH", "'trust'", "'managed_identity'"]),
+        ("start_timeout", "-1", ["AZQUACK_START_TIMEOUT", "'-1'", "greater than 0"]),
+        ("storage_options", "hunter2", ["AZQUACK_STORAGE_OPTIONS", "KEY=VALUE"]),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    name: str, value: str, parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AZQUACK_{name.upper()}", value)
+    with pytest.raises(SettingError) as caught:
+        load(env_file=None)
+    sentence = str(caught.value)
+    assert all(part in sentence for part in parts), sentence
+    assert "\n" not in sentence
+    assert "hunter2" not in sentence
+
+
+def test_a_misspelt_variable_is_refused_with_the_right_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZQUACK_DATAPATH", "/x")
+    with pytest.raises(SettingError, match="did you mean AZQUACK_DATA_PATH"):
+        load(env_file=None)
+
+
+def test_secrets_are_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZQUACK_PUBLIC_TOKEN", "hunter2")
+    monkeypatch.setenv("AZQUACK_S3_SECRET", "hunter2")
+    monkeypatch.setenv("AZQUACK_STORAGE_OPTIONS", "session_token=hunter2")
+    loaded = load(env_file=None)
+    assert "hunter2" not in str(list(loaded.rows()))
+    assert "session_token=" in str(list(loaded.rows()))
+    assert loaded.settings.public_token is not None
+    assert loaded.settings.public_token.get_secret_value() == "hunter2"
+
+
+def test_the_page_of_settings_is_the_table() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text()
+    assert page == as_markdown(), "run make docs"
+    assert all(f"`AZQUACK_{name.upper()}`" in page for name in Settings.model_fields)
+
+
+def test_every_setting_says_what_it_does() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name

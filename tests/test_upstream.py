@@ -1,0 +1,148 @@
+"""Connections to a Quack server: a real one, and one that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+
+from azquack import wire
+from azquack.errors import StatementError, UpstreamError
+from azquack.upstream import Session, Upstream
+from tests.door.parts import NodeProcess
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[NodeProcess]:
+    each = NodeProcess("n1")
+    yield each
+    each.stop()
+
+
+def run(scene: Callable[[Upstream], Awaitable[None]], node: NodeProcess) -> None:
+    """Runs `scene` with connections to `node`."""
+
+    async def main() -> None:
+        upstream = Upstream("127.0.0.1", node.port)
+        await scene(upstream)
+        await upstream.close()
+
+    asyncio.run(main())
+
+
+def test_a_session_logs_in_runs_statements_and_ends(node: NodeProcess) -> None:
+    async def scene(upstream: Upstream) -> None:
+        session = await Session.login(upstream, node.token)
+        assert await session.text("SELECT 'é' || 42") == "é42"
+        await session.run("SET VARIABLE x = 'kept'")
+        assert await session.text("SELECT getvariable('x')") == "kept"
+        with pytest.raises(StatementError, match='syntax error at or near "selectx"'):
+            await session.run("selectx")
+        await session.close()
+        with pytest.raises(StatementError, match="Invalid connection id"):
+            await session.run("SELECT 1")
+
+    run(scene, node)
+
+
+def test_a_wrong_token_gives_the_servers_sentence(node: NodeProcess) -> None:
+    async def scene(upstream: Upstream) -> None:
+        with pytest.raises(StatementError, match="Authentication failed"):
+            await Session.login(upstream, "wrong")
+
+    run(scene, node)
+
+
+def test_more_requests_than_the_server_takes_per_connection_all_pass(node: NodeProcess) -> None:
+    async def scene(upstream: Upstream) -> None:
+        session = await Session.login(upstream, node.token)
+        for number in range(300):
+            assert await session.text(f"SELECT '{number}'") == str(number)
+
+    run(scene, node)
+
+
+def test_requests_above_the_limit_of_connections_wait_their_turn(node: NodeProcess) -> None:
+    async def main() -> None:
+        upstream = Upstream("127.0.0.1", node.port, limit=4)
+        sessions = await asyncio.gather(*(Session.login(upstream, node.token) for _ in range(30)))
+        assert len({session.connection_id for session in sessions}) == 30
+        await upstream.close()
+
+    asyncio.run(main())
+
+
+def test_a_body_in_pieces_arrives_whole(node: NodeProcess) -> None:
+    async def scene(upstream: Upstream) -> None:
+        session = await Session.login(upstream, node.token)
+        message = wire.prepare(session.connection_id, "SELECT '" + "x" * 3_000_000 + "'")
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for at in range(0, len(message), 100_000):
+                yield message[at : at + 100_000]
+
+        async with await upstream.send(pieces(), length=len(message)) as response:
+            answer = await response.body()
+        assert len(wire.parse_text(answer)) == 3_000_000
+
+    run(scene, node)
+
+
+def test_a_server_that_is_not_there_is_named_and_nothing_was_sent() -> None:
+    async def main() -> None:
+        with pytest.raises(UpstreamError, match=r"127\.0\.0\.1:1 cannot be reached") as caught:
+            await Upstream("127.0.0.1", 1).send(b"x")
+        assert not caught.value.sent
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\ntoo much",
+        b"not HTTP at all\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000,
+    ],
+)
+def test_a_broken_answer_is_an_error_and_the_request_is_sent_once(answer: bytes) -> None:
+    async def main() -> None:
+        requests = 0
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal requests
+            await reader.readuntil(b"\r\n\r\n")
+            requests += 1
+            writer.write(answer)
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        upstream = Upstream("127.0.0.1", server.sockets[0].getsockname()[1])
+        with pytest.raises(UpstreamError) as caught:
+            async with await upstream.send(b"INSERT") as response:
+                await response.body()
+        assert caught.value.sent
+        assert requests == 1
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_a_chunked_answer_is_read_to_its_end() -> None:
+    async def main() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+            writer.write(b"2\r\nde\r\n0\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        upstream = Upstream("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with await upstream.send(b"") as response:
+            assert await response.body() == b"abcde"
+        server.close()
+
+    asyncio.run(main())
