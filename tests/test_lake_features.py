@@ -353,15 +353,15 @@ def test_tables_are_listed_by_the_node_alone(lake: duckdb.DuckDBPyConnection) ->
 def test_a_native_transaction_does_not_hold_and_one_by_query_does(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
-    connection.execute("CREATE TABLE r.kept (i INT)")
+    connection.execute("CREATE TABLE r.undone (i INT)")
     connection.execute("BEGIN")
-    connection.execute("INSERT INTO r.kept VALUES (1)")
+    connection.execute("INSERT INTO r.undone VALUES (1)")
     connection.execute("ROLLBACK")
-    assert connection.execute("FROM r.kept").fetchall() == [(1,)]
+    assert connection.execute("FROM r.undone").fetchall() == [(1,)]
     ask(connection, "BEGIN")
-    connection.execute("INSERT INTO r.kept VALUES (2)")
+    connection.execute("INSERT INTO r.undone VALUES (2)")
     ask(connection, "ROLLBACK")
-    assert connection.execute("FROM r.kept").fetchall() == [(1,)]
+    assert connection.execute("FROM r.undone").fetchall() == [(1,)]
 
 
 def test_a_computed_default_keeps_new_clients_out_until_it_is_dropped(
