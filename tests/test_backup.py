@@ -21,6 +21,7 @@ import httpx
 import psutil
 import pytest
 
+from azquack import epochs
 from azquack.backup.backups import Backups
 from azquack.backup.manifest import Manifest, parse
 from azquack.backup.places import BlobPlace, DirectoryPlace, Place, place_for
@@ -255,7 +256,7 @@ def test_a_copy_has_every_table_key_and_row(pair: TempPair, home: Path, tmp_path
         tables = copied.execute(every).fetchall()
         counts = [copied.execute(f'SELECT count(*) FROM "{name}"').fetchall() for name, _ in tables]
     pair.stop()
-    with duckdb.connect(str(pair.directory / "catalog" / "catalog.duckdb"), read_only=True) as original:
+    with duckdb.connect(str(epochs.newest(pair.directory / "catalog")), read_only=True) as original:
         assert original.execute(every).fetchall() == tables
         assert [original.execute(f'SELECT count(*) FROM "{name}"').fetchall() for name, _ in tables] == counts
     pair.start()
@@ -408,7 +409,7 @@ def test_a_damaged_backup_is_found_and_not_restored(operator: Operator, home: Pa
     file.write_bytes(content)
 
     operator.pair.stop()
-    catalog = operator.pair.directory / "catalog" / "catalog.duckdb"
+    catalog = epochs.newest(operator.pair.directory / "catalog")
     before = catalog.read_bytes()
     assert "is damaged (SHA-256" in sentence_of(operator.run("restore", "--yes"))
     assert catalog.read_bytes() == before

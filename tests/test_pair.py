@@ -17,7 +17,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from azquack import client
+from azquack import client, epochs
 from tests.cluster import Shell, TempPair, end, read_line, wait_until
 
 
@@ -107,7 +107,7 @@ def test_a_lake_of_another_data_path_is_refused(pair: TempPair, tmp_path: Path) 
 def test_a_catalog_of_a_newer_duckdb_is_refused(pair: TempPair) -> None:
     pair.start()
     assert pair.stop() == 0
-    file = pair.directory / "catalog" / "catalog.duckdb"
+    file = epochs.newest(pair.directory / "catalog")
     before = file.read_bytes()
     # The storage version stands after the checksum and the magic bytes of the main header.
     changed = bytearray(before)

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack import upgrade
+from azquack import epochs, upgrade
 from azquack.check import checks
 from azquack.errors import LakeError
 from tests.cluster import TempPair, attached, remote
@@ -123,5 +123,6 @@ def test_a_lake_of_an_older_duckdb_is_upgraded_by_its_first_start(
         pair.destroy()
     [kept] = catalog.parent.glob("*.before-upgrade-*")
     assert kept.read_bytes() == before
-    assert upgrade.format_of(catalog) == upgrade.FORMAT
-    assert checks.run(catalog, made.settings) == []
+    upgraded = epochs.newest(catalog.parent)
+    assert upgrade.format_of(upgraded) == upgrade.FORMAT
+    assert checks.run(upgraded, made.settings) == []

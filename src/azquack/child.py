@@ -40,7 +40,8 @@ class ChildSpec:
     """One process: `module` is run as `python -m`, what `plan` makes is the first message that it gets.
 
     A replica is not ready without its `vital` processes; of the others it only says that they are down. One
-    that is `on_demand` is started when another process of the replica first asks for it.
+    that is `on_demand` is started when another process of the replica first asks for it; one that is
+    `owner_only` runs while the replica owns the catalog.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ChildSpec:
     start_timeout: float = 60.0
     vital: bool = True
     on_demand: bool = False
+    owner_only: bool = False
 
     @property
     def replica(self) -> str:

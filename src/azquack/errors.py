@@ -9,6 +9,8 @@ AzQuackError
 ├── CatalogAwayError   the catalog did not come back in time; the statement was not run
 ├── OutcomeError       a write was cut off, and whether it was applied cannot be told
 ├── StatementError     a Quack server answered with an error of its own
+├── LeaseError         the place of the catalog's lease cannot be used
+│   └── LeaseLostError the lease is another's, or may be
 ├── BackupError        a backup cannot be taken, found, read or restored
 └── WireError          bytes that are not a Quack 1 message
 
@@ -62,6 +64,14 @@ class OutcomeError(AzQuackError):
 
 class StatementError(AzQuackError):
     """A Quack server answered with an error of its own; the sentence is the server's."""
+
+
+class LeaseError(AzQuackError):
+    """The place of the catalog's lease cannot be used."""
+
+
+class LeaseLostError(LeaseError):
+    """The lease is another's, or may be: whoever held it must not serve."""
 
 
 class BackupError(AzQuackError):

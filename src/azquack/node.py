@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions, logs, upgrade
+from azquack import epochs, extensions, logs, upgrade
 from azquack.channel import ChildChannel
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
@@ -218,6 +218,8 @@ def main() -> int:
         try:
             node.open()
             node.serve()
+            if plan.role == "catalog":
+                epochs.settle(Path(plan.database))
         except AzQuackError as error:
             channel.send("failed", sentence=str(error))
             return 1

@@ -128,6 +128,19 @@ class Settings(BaseSettings):
         "Lake", "Speak TLS to the catalog. Default: yes on port 443, no elsewhere.", None
     )
     catalog_dir: Path | None = _setting("Lake", "Directory that holds catalog.duckdb (catalog role).", None)
+    lease: str | None = _setting(
+        "Lake",
+        "Where the lease lies that makes one process the catalog's owner: a directory on a local disk or "
+        "az://container/blob. Default: the directory lease beside the catalog.",
+        None,
+    )
+    lease_seconds: float = _setting(
+        "Lake",
+        "Seconds after which an owner that shows no life loses the catalog; az:// allows 15 to 60.",
+        15.0,
+        ge=1,
+        le=60,
+    )
     data_path: str | None = _setting(
         "Lake", "Where the Parquet files lie: a directory, az://, s3://, r2:// or gs:// (query role).", None
     )

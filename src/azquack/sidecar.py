@@ -15,8 +15,17 @@ from azquack.health import Board
 from azquack.serving import QuietServer, listening_socket
 
 
-def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> FastAPI:
-    """`/healthz`, `/readyz`, `/status` and `/metrics`; `status` gives the body of the third."""
+def application(
+    board: Board,
+    registry: CollectorRegistry,
+    status: Callable[[], dict[str, Any]],
+    standby: Callable[[], bool],
+) -> FastAPI:
+    """`/healthz`, `/readyz`, `/status` and `/metrics`; `status` gives the body of the third.
+
+    A `standby` is ready too: a platform that ends the old replica only once the new one is ready would otherwise
+    wait for ever.
+    """
     app = FastAPI(title="AzQuack sidecar", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/healthz")
@@ -25,13 +34,14 @@ def application(board: Board, registry: CollectorRegistry, status: Callable[[], 
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        ready = board.ready
-        body = {"ready": ready, "checks": board.details()}
+        waits = standby()
+        ready = board.ready or waits
+        body = {"ready": ready, "standby": waits, "checks": board.details()}
         return JSONResponse(body, status_code=200 if ready else 503)
 
     @app.get("/status")
     async def show_status() -> dict[str, Any]:
-        return status() | {"ready": board.ready, "checks": board.details()}
+        return status() | {"ready": board.ready or standby(), "checks": board.details()}
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -13,47 +13,112 @@ from collections.abc import Awaitable, Callable, Sequence
 from azquack.channel import Message
 from azquack.child import HTTP, Child, ChildSpec, ChildState, Ports
 from azquack.errors import StartError
+from azquack.lease.ownership import Ownership
 
 log = logging.getLogger(__name__)
 
+# Seconds after which a standby that could not serve tries again; another may fare better meanwhile.
+RETRY_EVERY = 5.0
+
+
+OnReady = Callable[[list[ChildState]], Awaitable[None]]
+
 
 class Supervisor:
-    """Starts `specs` in order, keeps them, and ends them in the reverse order."""
+    """Starts `specs` in order, keeps them, and ends them in the reverse order.
 
-    def __init__(self, specs: Sequence[ChildSpec], *, stop_timeout: float) -> None:
+    With an `ownership`, those that are `owner_only` run while the replica owns the catalog and at no other time.
+    """
+
+    def __init__(
+        self, specs: Sequence[ChildSpec], *, stop_timeout: float, ownership: Ownership | None = None
+    ) -> None:
         self.children = [Child(spec, self._ports, self._tell, self._serve) for spec in specs]
         self._stop_timeout = stop_timeout
+        self._ownership = ownership
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._end = asyncio.Event()
+        if ownership is not None:
+            ownership.subscribe(self._tell)
 
-    async def run(self, on_ready: Callable[[list[ChildState]], Awaitable[None]] | None = None) -> None:
-        """Run until SIGTERM or SIGINT. Raises `StartError` when a child refuses its first start."""
+    async def run(self, on_ready: OnReady | None = None) -> None:
+        """Run until SIGTERM or SIGINT. Raises `StartError` when a child refuses its first start.
+
+        `on_ready` is told once all serve; that of a standby a second time, once it owns the catalog.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end.set)
+        work = asyncio.create_task(self._work(on_ready))
+        ending = asyncio.create_task(self._end.wait())
         try:
-            for child in self.children:
-                if child.spec.on_demand:
-                    continue
-                starting = asyncio.create_task(child.start())
-                ending = asyncio.create_task(self._end.wait())
-                await asyncio.wait({starting, ending}, return_when=asyncio.FIRST_COMPLETED)
-                ending.cancel()
-                if not starting.done():
-                    starting.cancel()
-                    return
-                await starting
-                self._keepers[child.spec.name] = asyncio.create_task(child.keep())
-            if on_ready:
-                await on_ready([child.state for child in self.children])
-            await self._end.wait()
+            await asyncio.wait({work, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
             log.info("stopping")
         finally:
-            for keeper in self._keepers.values():
-                keeper.cancel()
+            tasks = [work, ending, *self._keepers.values()]
+            for task in tasks:
+                task.cancel()
             for child in reversed(self.children):
                 await child.stop(self._stop_timeout)
-            await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+            if self._ownership is not None:
+                await self._ownership.release()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work(self, on_ready: OnReady | None) -> None:
+        """Start everything and keep it, for ever."""
+        owns = self._ownership is None or await self._ownership.take()
+        for child in self.children:
+            if not child.spec.on_demand and (owns or not child.spec.owner_only):
+                await self._start(child)
+        await self._announce(on_ready)
+        if self._ownership is None:
+            await self._end.wait()
+            return
+        if not owns:
+            await self._take_over(self._ownership)
+            await self._announce(on_ready)
+        while True:
+            reason = await self._ownership.lost()
+            log.warning("this replica lost the catalog", extra={"reason": reason})
+            await self._end_owned(f"the lease was lost: {reason}")
+            await self._take_over(self._ownership)
+
+    async def _start(self, child: Child) -> None:
+        await child.start()
+        self._keepers[child.spec.name] = asyncio.create_task(child.keep())
+
+    async def _announce(self, on_ready: OnReady | None) -> None:
+        if on_ready:
+            await on_ready([child.state for child in self.children])
+
+    async def _take_over(self, ownership: Ownership) -> None:
+        """Wait until the catalog is ours and its processes serve."""
+        while True:
+            await self._tell()
+            await ownership.wait()
+            try:
+                for child in self._owned():
+                    await self._start(child)
+            except StartError as error:
+                log.error("the catalog cannot be served", extra={"reason": str(error)})
+                await self._end_owned(str(error))
+                await ownership.release()
+                await asyncio.sleep(RETRY_EVERY)
+            else:
+                return
+
+    async def _end_owned(self, reason: str) -> None:
+        """At once: nothing that they still did would count."""
+        for child in reversed(self._owned()):
+            if keeper := self._keepers.pop(child.spec.name, None):
+                keeper.cancel()
+            await child.kill(reason)
+            child.state.ready = False
+
+    def _owned(self) -> list[Child]:
+        return [child for child in self.children if child.spec.owner_only]
 
     async def _serve(self, request: Message) -> None:
         """What a child asks for: `start` another one that is on demand, or `end` one that went wrong."""
@@ -97,7 +162,9 @@ class Supervisor:
             }
             for child in self.children
         }
+        grant = self._ownership.grant if self._ownership else None
+        lease = grant.to_message() if grant else None
         for child in self.children:
             if child.state.ready and child.spec.module != "azquack.node":
                 own = [state for other, state in states.items() if other.spec.replica == child.spec.replica]
-                await child.send({"op": "state", "children": own})
+                await child.send({"op": "state", "children": own, "lease": lease})

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import client, extensions
+from azquack import client, epochs, extensions
 from azquack.check import checks
 from azquack.errors import LakeError
 from azquack.sql import literal
@@ -39,7 +39,9 @@ def prepare(catalog: Path) -> Path | None:
             f"{catalog} was made by a newer DuckLake (format {found}, this AzQuack reads up to {FORMAT}): "
             "start a newer AzQuack on it"
         )
-    kept = catalog.with_name(f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    kept = epochs.home(catalog) / (
+        f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    )
     draft = catalog.with_name(f"{catalog.name}.upgrading")
     try:
         for copy in (kept, draft):

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from azquack.errors import BackupError, SettingError
 from azquack.settings import Settings
+from azquack.storage.container import container_client
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -49,7 +50,7 @@ def place_for(settings: Settings) -> Place:
         return DirectoryPlace(settings.catalog_dir / DIRECTORY)
     if match := _AZURE.fullmatch(settings.backup_to):
         prefix = (match["prefix"] or "").strip("/")
-        return BlobPlace(_container(settings, match["container"]), f"{prefix}/" if prefix else "")
+        return BlobPlace(container_client(settings, match["container"]), f"{prefix}/" if prefix else "")
     if "://" in settings.backup_to:
         raise SettingError(
             f"AZQUACK_BACKUP_TO is {settings.backup_to!r}: allowed are a directory and az://CONTAINER/PREFIX"
@@ -148,27 +149,3 @@ class BlobPlace:
             raise BackupError(
                 f"the backup place az://{self.container.container_name}/{self.prefix} cannot be {done}: {first}"
             ) from None
-
-
-def _container(settings: Settings, name: str) -> ContainerClient:
-    from azure.storage.blob import ContainerClient
-
-    # A backup that waits for ever is worse than one that fails: each try ends, and there are few.
-    limits: dict[str, Any] = {"retry_total": 3, "connection_timeout": 10, "read_timeout": 60}
-    if settings.azure_connection_string is not None:
-        return ContainerClient.from_connection_string(
-            settings.azure_connection_string.get_secret_value(), name, **limits
-        )
-    if settings.azure_account is None:
-        raise SettingError(
-            "AZQUACK_AZURE_ACCOUNT is not set: name the storage account of the az:// backup place"
-        )
-    from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
-
-    credential = (
-        ManagedIdentityCredential(client_id=settings.azure_client_id)
-        if settings.azure_client_id
-        else DefaultAzureCredential()
-    )
-    host = settings.azure_endpoint or "blob.core.windows.net"
-    return ContainerClient(f"https://{settings.azure_account}.{host}", name, credential, **limits)

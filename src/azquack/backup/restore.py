@@ -1,4 +1,4 @@
-"""A backup into place, with the old file kept.
+"""A backup into place, as an epoch of its own, with the old file kept.
 
 A restore leaves a note in the backup place. While it says that the restore runs, nobody may maintain the
 lake; afterwards it tells `azquack maintain` that backups from before it may name files which the restored
@@ -8,20 +8,18 @@ catalog does not know, and which are no orphans therefore.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
+from azquack import epochs
 from azquack.backup.backups import Backups
 from azquack.backup.manifest import Manifest
 from azquack.backup.places import Place
 from azquack.errors import BackupError
+from azquack.lease import Lease
 
 _NOTE = "restored-"
 
@@ -60,67 +58,32 @@ def notes(place: Place) -> list[Note]:
 
 
 def restore(
-    backups: Backups, wanted: Manifest, catalog: Path, inspect: Callable[[Path], None]
-) -> Path | None:
-    """Put the backup `wanted` in the place of the file `catalog`; where the old file went, if there was one.
+    backups: Backups, wanted: Manifest, directory: Path, lease: Lease, inspect: Callable[[Path], None]
+) -> tuple[Path, Path | None]:
+    """Make the backup `wanted` the catalog in `directory`; its file, and where the old one went, if there was one.
 
-    `inspect` looks at the fetched file and raises when it will not do. The caller owns the catalog: nothing
-    serves it, and nothing can begin to. Raises `BackupError`.
+    `inspect` looks at the fetched file and raises when it will not do. The restored file is a new epoch under
+    `lease`, which nobody else may hold. Raises `BackupError`, `LakeError`.
     """
-    refuse_in_use(catalog)
-    draft = catalog.with_name(f"{catalog.name}.restoring")
-    draft.unlink(missing_ok=True)
-    try:
+    with tempfile.TemporaryDirectory(prefix=".restoring-", dir=directory) as scratch:
+        draft = Path(scratch) / epochs.FILE
         backups.fetch(wanted, draft)
         inspect(draft)
-        note = Note(datetime.now(UTC), done=False)
-        note.write(backups.place)
-        kept = _keep(catalog, note.time)
-        # The log of the old file must never be applied to the new one; the kept copy has its own.
-        _wal(catalog).unlink(missing_ok=True)
-        draft.replace(catalog)
-        _sync(catalog.parent)
-    except OSError as error:
-        raise BackupError(f"{catalog} cannot be replaced: {(error.strerror or '').lower()}") from None
-    finally:
-        draft.unlink(missing_ok=True)
+        grant = lease.acquire()
+        if grant is None:
+            raise BackupError(f"the catalog in {directory} is in use: stop it first, then restore")
+        try:
+            note = Note(datetime.now(UTC), done=False)
+            note.write(backups.place)
+            kept = epochs.keep(directory, f"{epochs.FILE}.before-restore-{note.time:%Y%m%dT%H%M%SZ}")
+            lease.renew(grant)
+            restored = epochs.begin(directory, grant.epoch, draft)
+            epochs.settle(restored)
+        finally:
+            lease.release(grant)
     Note(note.time, done=True).write(backups.place)
     # The old note is the same file; one left by a restore that was cut short is settled by this one.
     for stale in notes(backups.place):
         if not stale.done:
             Note(stale.time, done=True).write(backups.place)
-    return kept
-
-
-def refuse_in_use(catalog: Path) -> None:
-    """Raise `BackupError` when a process has the file `catalog` open. A damaged file is not in use."""
-    if not catalog.exists():
-        return
-    try:
-        duckdb.connect(str(catalog), read_only=False).close()
-    except duckdb.Error as error:
-        if "lock" in str(error):
-            raise BackupError(f"{catalog} is in use: stop the catalog first, then restore") from None
-
-
-def _keep(catalog: Path, time: datetime) -> Path | None:
-    if not catalog.exists():
-        return None
-    kept = catalog.with_name(f"{catalog.name}.before-restore-{time:%Y%m%dT%H%M%SZ}")
-    # Copied, not moved: at no moment is the catalog's place empty, where a start would make a new lake.
-    shutil.copy2(catalog, kept)
-    if _wal(catalog).exists():
-        shutil.copy2(_wal(catalog), _wal(kept))
-    return kept
-
-
-def _wal(file: Path) -> Path:
-    return file.with_name(f"{file.name}.wal")
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return restored, kept

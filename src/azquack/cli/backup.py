@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from azquack import epochs
 from azquack.backup.manifest import Manifest
 from azquack.backup.restore import restore as restore_into_place
 from azquack.check import checks
@@ -19,6 +20,7 @@ from azquack.cli.check import exit_with, show
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
 from azquack.errors import BackupError, SettingError
+from azquack.lease import lease_for
 
 PANEL = "Caring for a lake"
 GROUPS = ("Care", "Storage", "Tokens")
@@ -96,13 +98,13 @@ def restore(
     wanted = lake.backups.newest(_time(at))
     with lake.owned():
         print(f"restoring snapshot {wanted.snapshot} of {wanted.time:%Y-%m-%d %H:%M:%S} UTC")
-        if not yes and lake.catalog_file.exists():
-            typer.confirm(f"replace {lake.catalog_file}?", abort=True)
-        kept = _restore(lake, wanted)
-    print(f"restored {lake.catalog_file}" + (f"; the old file is {kept}" if kept else ""))
+        if not yes and epochs.newest(lake.catalog_dir).exists():
+            typer.confirm(f"replace the catalog in {lake.catalog_dir}?", abort=True)
+        restored, kept = _restore(lake, wanted)
+    print(f"restored {restored}" + (f"; the old file is {kept}" if kept else ""))
 
 
-def _restore(lake: Site, wanted: Manifest) -> Path | None:
+def _restore(lake: Site, wanted: Manifest) -> tuple[Path, Path | None]:
     def inspect(path: Path) -> None:
         damage = [each for each in checks.metadata(path) if each.serious]
         if damage:
@@ -111,7 +113,8 @@ def _restore(lake: Site, wanted: Manifest) -> Path | None:
                 "restore an older one with --at"
             )
 
-    return restore_into_place(lake.backups, wanted, lake.catalog_file, inspect)
+    lease = lease_for(lake.settings, "azquack restore")
+    return restore_into_place(lake.backups, wanted, lake.catalog_dir, lease, inspect)
 
 
 def _time(text: str | None) -> datetime | None:

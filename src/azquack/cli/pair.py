@@ -87,8 +87,9 @@ async def _serve(
         update={"host": "127.0.0.1", "port": 0, "http_port": 0, "catalog_dir": lake.catalog_dir}
     )
     tokens = lake.tokens()
+    owned = catalog.ownership(own, standby=False)
     specs = [
-        *catalog.children(own, tokens),
+        *catalog.children(own, tokens, owned),
         *query.children(settings, tokens, catalog=lambda ports: f"quack:127.0.0.1:{ports[catalog.DOOR]}"),
     ]
 
@@ -111,7 +112,7 @@ async def _serve(
         else:
             _show(lake, running, as_json)
 
-    await Supervisor(specs, stop_timeout=settings.stop_timeout).run(ready)
+    await Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned).run(ready)
 
 
 def _tell(fd: int, message: dict[str, Any]) -> None:

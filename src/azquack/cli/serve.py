@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,13 +12,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from azquack import logs
-from azquack.child import ChildSpec, ChildState
+from azquack import epochs, logs
+from azquack.child import ChildState
 from azquack.cli.options import with_settings
 from azquack.errors import SettingError
 from azquack.plan import NodePlan
 from azquack.roles import catalog, query
-from azquack.settings import Role, Settings, as_markdown, load
+from azquack.settings import Role, Settings, as_markdown, load, required
 from azquack.supervisor import Supervisor
 from azquack.tokens import token_source_for
 
@@ -48,29 +47,32 @@ def register(app: typer.Typer) -> None:
 def serve(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags: Any) -> None:
     """Run one replica in the foreground until SIGTERM.
 
-    Once it serves, it prints one line of JSON with its ports.
+    Once it serves, it prints one line of JSON with its ports; a catalog that another one owns first says
+    standby, and ready once it has taken over.
     """
     settings = load({"role": role, **flags}, env_file=env_file).settings
     logs.configure("supervisor", settings.log_level)
-    supervisor = Supervisor(replica(settings), stop_timeout=settings.stop_timeout)
-    asyncio.run(supervisor.run(_announce))
+    asyncio.run(replica(settings).run(_announce))
 
 
-def replica(settings: Settings) -> Sequence[ChildSpec]:
-    """The processes of the replica that `settings` describe."""
+def replica(settings: Settings) -> Supervisor:
+    """The supervisor of the replica that `settings` describe. Raises `SettingError`, `TokenError`, `LakeError`."""
     tokens = token_source_for(settings)
     match settings.role:
         case Role.CATALOG:
-            return catalog.children(settings, tokens)
+            owned = catalog.ownership(settings, standby=True)
+            specs = catalog.children(settings, tokens, owned)
+            return Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned)
         case Role.QUERY:
-            return query.children(settings, tokens)
+            return Supervisor(query.children(settings, tokens), stop_timeout=settings.stop_timeout)
         case None:
             raise SettingError("AZQUACK_ROLE is not set: say azquack serve catalog or azquack serve query")
 
 
 async def _announce(states: list[ChildState]) -> None:
+    waits = any(state.name == catalog.NODE and not state.ready for state in states)
     ports = {state.name: state.report["port"] for state in states if "port" in state.report}
-    print(json.dumps({"event": "ready", "ports": ports}), flush=True)
+    print(json.dumps({"event": "standby" if waits else "ready", "ports": ports}), flush=True)
 
 
 def config(
@@ -105,7 +107,9 @@ def preview(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags
     plans: list[NodePlan] = []
     match settings.role:
         case Role.CATALOG:
-            plans = [catalog.node_plan(settings, tokens.internal().get_secret_value())]
+            directory = required(settings, "catalog_dir", "it is where the catalog role keeps catalog.duckdb")
+            file = epochs.newest(directory)
+            plans = [catalog.node_plan(settings, tokens.internal().get_secret_value(), file)]
         case Role.QUERY:
             plans = [query.node_plan(settings, tokens)]
         case None:

@@ -14,7 +14,6 @@ from azquack.backup.retention import Retention
 from azquack.client import Target
 from azquack.errors import LakeError, SettingError
 from azquack.local import LakeDirectory
-from azquack.roles.catalog import FILE
 from azquack.settings import Settings, load, required
 from azquack.tokens import TokenSource, token_source_for
 
@@ -64,11 +63,10 @@ class Site:
         return Target(uri, self.tokens.internal(), tls=uri.endswith(":443") if tls is None else tls)
 
     @property
-    def catalog_file(self) -> Path:
-        """Its catalog's file on this machine. Raises `SettingError` when it lies elsewhere."""
-        if self.settings.catalog_dir is None:
-            raise SettingError("AZQUACK_CATALOG_DIR is not set: it is where catalog.duckdb lies")
-        return self.settings.catalog_dir / FILE
+    def catalog_dir(self) -> Path:
+        """Where its catalog's file lies on this machine. Raises `SettingError` when it lies elsewhere."""
+        directory: Path = required(self.settings, "catalog_dir", "it is where catalog.duckdb lies")
+        return directory
 
     @contextmanager
     def owned(self) -> Iterator[None]:

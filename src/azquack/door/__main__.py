@@ -37,7 +37,7 @@ async def serve(plan: Message, channel: ChildChannel) -> None:
         if message["op"] == "ping":
             channel.send("pong")
         elif message["op"] == "state":
-            process.learn(message["children"])
+            process.learn(message["children"], message["lease"])
     await process.stop()
     channel.send("stopped")
 

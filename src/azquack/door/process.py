@@ -16,7 +16,7 @@ from azquack.door.app import Door
 from azquack.door.audit import Audit
 from azquack.door.limits import Limits
 from azquack.door.ports import Access, NodeAddress
-from azquack.door.replica import Replica
+from azquack.door.replica import Replica, ReplicaCollector
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
@@ -48,7 +48,7 @@ class DoorProcess:
         self._tell = tell
         self._settings = Settings.model_validate(plan["settings"])
         self._board = Board([*plan["checks"], CANARY])
-        self._replica = Replica(self._board, plan["node_token"])
+        self._replica = Replica(self._board, plan["node_token"], leased=plan["leased"])
         self._peers = list(_peers(self._settings, plan["node_token"]))
         first = [
             NodeAddress(each["name"], LOOPBACK, each["port"], plan["node_token"], each["access"])
@@ -75,7 +75,8 @@ class DoorProcess:
         door = self._made(Wall(functions=await self._functions()) if self._plan["public"] else None)
         registry = door.metrics.registry
         registry.register(BackupCollector(self._replica.backup))
-        app = application(self._board, registry, self._replica.status)
+        registry.register(ReplicaCollector(self._replica))
+        app = application(self._board, registry, self._replica.status, lambda: self._replica.standby)
         self._sidecar = SidecarServer(app, self._plan["http_host"], self._plan["http_port"])
         await self._sidecar.start()
         self._server = DoorServer(door, _listening(self._plan, self._settings))
@@ -92,9 +93,9 @@ class DoorProcess:
         if self._sidecar:
             await self._sidecar.stop()
 
-    def learn(self, children: list[Message]) -> None:
+    def learn(self, children: list[Message], lease: Message | None) -> None:
         """Take in the state of the replica's processes: nodes may have come, gone or moved."""
-        self._replica.learn(children)
+        self._replica.learn(children, lease)
         known = {node.address for node in self._nodes}
         now = [*self._replica.nodes(), *self._peers]
         if known != set(now):
@@ -128,7 +129,8 @@ class DoorProcess:
             audit=audit,
             native_names=bool(self._plan["public"]),
             read_only=settings.read_only and bool(self._plan["public"]),
-            ready=lambda: self._board.ready,
+            ready=lambda: self._board.ready or self._replica.standby,
+            fence=self._replica.may_answer,
             ask_node=self._ask_node,
             runaway=self._end_node,
         )
@@ -148,6 +150,8 @@ class DoorProcess:
 
     async def _canary(self) -> None:
         """Log in through the door as a user does, and read."""
+        if self._replica.standby:
+            return
         host = "127.0.0.1" if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
         upstream = Upstream(host, self.port)
         try:

@@ -32,7 +32,7 @@ def backup(name: str, node: str, token: str, settings: Settings) -> ChildSpec:
             "log_level": settings.log_level,
         }
 
-    return ChildSpec(name, "azquack.backup", plan, settings.start_timeout, vital=False)
+    return ChildSpec(name, "azquack.backup", plan, settings.start_timeout, vital=False, owner_only=True)
 
 
 def _values(settings: Settings) -> Message:

@@ -1,4 +1,4 @@
-"""The catalog role: one DuckDB that owns `catalog.duckdb`, and a door for the internal token."""
+"""The catalog role: the one owner of `catalog.duckdb`, and a door for the internal token."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 from azquack import machine
-from azquack.child import ChildSpec
+from azquack.channel import Message
+from azquack.child import ChildSpec, Ports
 from azquack.errors import LakeError
+from azquack.lease import lease_for
+from azquack.lease.ownership import Ownership
 from azquack.plan import NodePlan
 from azquack.roles.backup import backup
 from azquack.roles.door import door, node_token
@@ -18,18 +21,21 @@ from azquack.tokens import TokenSource
 NODE = "catalog-node"
 DOOR = "catalog-door"
 BACKUP = "catalog-backup"
-FILE = "catalog.duckdb"
+PROBES = {"duckdb": "SELECT 1", "catalog": "SELECT count(*) FROM duckdb_tables()"}
 
 
-def node_plan(settings: Settings, internal_token: str) -> NodePlan:
-    """The DuckDB of a catalog replica."""
-    directory = _usable(
-        required(settings, "catalog_dir", "it is where the catalog role keeps catalog.duckdb")
-    )
+def ownership(settings: Settings, *, standby: bool) -> Ownership:
+    """The replica's claim to the catalog. A `standby` waits for another owner to go. Raises `SettingError`."""
+    lease = lease_for(settings, settings.name)
+    return Ownership(lease, _directory(settings), seconds=settings.lease_seconds, standby=standby)
+
+
+def node_plan(settings: Settings, internal_token: str, file: Path) -> NodePlan:
+    """The DuckDB of a catalog replica, which serves `file`."""
     return NodePlan(
         name=settings.name,
         role="catalog",
-        database=str(directory / FILE),
+        database=str(file),
         token=node_token(internal_token),
         config={
             # The metadata of a lake is small; most of a small container is better left to the file cache.
@@ -47,7 +53,7 @@ def node_plan(settings: Settings, internal_token: str) -> NodePlan:
             plain("SET enable_external_access = false"),
             plain("SET lock_configuration = true"),
         ),
-        probes={"duckdb": "SELECT 1", "catalog": "SELECT count(*) FROM duckdb_tables()"},
+        probes=PROBES,
         start_timeout=settings.start_timeout,
         # Its sessions are those of query nodes, which keep them however long nobody asks.
         idle_timeout=None,
@@ -56,32 +62,39 @@ def node_plan(settings: Settings, internal_token: str) -> NodePlan:
     )
 
 
-def children(settings: Settings, tokens: TokenSource) -> list[ChildSpec]:
+def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[ChildSpec]:
     """The processes of a catalog replica. Raises `SettingError`, `TokenError`, `LakeError`."""
+    _usable(_directory(settings))
     token = tokens.internal().get_secret_value()
-    plan = node_plan(settings, token)
+
+    def plan(ports: Ports) -> Message:
+        return node_plan(settings, token, owned.file).at(ports.get(NODE)).to_message()
+
     return [
-        ChildSpec(
-            NODE, "azquack.node", lambda ports: plan.at(ports.get(NODE)).to_message(), settings.start_timeout
-        ),
+        ChildSpec(NODE, "azquack.node", plan, settings.start_timeout, owner_only=True),
         door(
             DOOR,
             settings,
             internal_token=token,
             token=token,
             nodes={NODE: "write"},
-            checks=[NODE, *plan.probes],
+            checks=[NODE, *PROBES],
             public=False,
+            leased=True,
         ),
         *([backup(BACKUP, NODE, node_token(token), settings)] if settings.backup_every else []),
     ]
 
 
-def _usable(directory: Path) -> Path:
+def _directory(settings: Settings) -> Path:
+    path: Path = required(settings, "catalog_dir", "it is where the catalog role keeps catalog.duckdb")
+    return path.absolute()
+
+
+def _usable(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LakeError(f"the catalog directory {directory} cannot be made: {error.strerror}") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise LakeError(f"the catalog directory {directory} is not writable for this user")
-    return directory.resolve()

@@ -28,12 +28,14 @@ def door(
     nodes: Mapping[str, Access],
     checks: Sequence[str],
     public: bool,
+    leased: bool = False,
     on_demand: Mapping[Access, str] | None = None,
 ) -> ChildSpec:
     """The door process `name` before `nodes`; ready when every one of `checks` is well.
 
     A `public` door lets in everybody whom the settings name, behind the wall; the other one lets in `token`
-    only. `on_demand` are nodes that are started when somebody needs one of that access.
+    only. A `leased` one answers only while the replica owns the catalog. `on_demand` are nodes that are
+    started when somebody needs one of that access.
     """
 
     def plan(ports: Ports) -> Message:
@@ -54,6 +56,7 @@ def door(
             ],
             "checks": list(checks),
             "public": public,
+            "leased": leased,
             "on_demand": dict(on_demand or {}),
             "settings": revealed(settings),
         }

@@ -1,0 +1,147 @@
+"""The catalog's files: one directory per epoch, the newest is the catalog.
+
+    catalog-dir/epoch-7/catalog.duckdb     what the owner of epoch 7 serves
+    catalog-dir/epoch-6/catalog.duckdb     what its predecessor left, until the next owner
+
+Each owner works on a copy of its own, so whatever a predecessor writes that was paused and woke up counts
+nowhere. A `catalog.duckdb` right in the directory is older than any epoch: it was put there by hand, or by
+stock DuckDB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+from azquack.errors import LakeError
+
+log = logging.getLogger(__name__)
+
+FILE = "catalog.duckdb"
+_PREFIX = "epoch-"
+_ADOPTED = ".before-epochs"
+# What belongs to a database file: its log, and the logs that DuckDB 1.5 keeps while it checkpoints or recovers.
+PARTS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
+# How long a predecessor that lost the catalog may go on writing before its supervisor ends it.
+PATIENCE = 60.0
+_CHUNK = 4 << 20
+
+
+def newest(directory: Path) -> Path:
+    """The catalog's file in `directory`, whether or not it is there yet."""
+    return _newest(directory, _epochs(directory))
+
+
+def home(catalog: Path) -> Path:
+    """The catalog directory to which the file `catalog` belongs."""
+    return catalog.parent.parent if catalog.parent.name.startswith(_PREFIX) else catalog.parent
+
+
+def begin(directory: Path, epoch: int, content: Path | None = None) -> Path:
+    """The file of `epoch`: `content`, or a copy of the newest before it; not there yet when there was none.
+
+    The caller holds the lease of that epoch. Raises `LakeError`.
+    """
+    own = directory / f"{_PREFIX}{epoch}"
+    draft = directory / f"{_PREFIX}{epoch}.partial"
+    source = _newest(directory, [each for each in _epochs(directory) if each < epoch])
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        if content is not None:
+            content.rename(draft / FILE)
+        elif source.exists():
+            _copy(source, draft / FILE)
+        _sync(draft)
+        draft.rename(own)
+        _sync(directory)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise LakeError(f"the catalog {source} cannot be copied: {(error.strerror or '').lower()}") from None
+    for older in _epochs(directory):
+        if older < epoch and directory / f"{_PREFIX}{older}" != source.parent:
+            # What somebody still holds open on a share stays until the next owner.
+            shutil.rmtree(directory / f"{_PREFIX}{older}", ignore_errors=True)
+    return own / FILE
+
+
+def keep(directory: Path, name: str) -> Path | None:
+    """A copy of the newest catalog in `directory` as `name`; None when there is none. Raises `LakeError`."""
+    source, kept = newest(directory), directory / name
+    if not source.exists():
+        return None
+    try:
+        _copy(source, kept)
+    except OSError as error:
+        raise LakeError(f"{source} cannot be kept: {(error.strerror or '').lower()}") from None
+    return kept
+
+
+def settle(catalog: Path) -> None:
+    """The file `catalog` serves: what lay in the directory before the epochs gets a name that says so."""
+    directory = home(catalog)
+    if directory == catalog.parent:
+        return
+    for suffix in PARTS:
+        before = directory / f"{FILE}{suffix}"
+        if before.exists():
+            before.rename(directory / f"{FILE}{_ADOPTED}{suffix}")
+
+
+def _newest(directory: Path, epochs: list[int]) -> Path:
+    return directory / f"{_PREFIX}{max(epochs)}" / FILE if epochs else directory / FILE
+
+
+def _epochs(directory: Path) -> list[int]:
+    if not directory.is_dir():
+        return []
+    names = [each.name.removeprefix(_PREFIX) for each in directory.iterdir() if each.name.startswith(_PREFIX)]
+    return [int(name) for name in names if name.isdigit()]
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy the database and its logs as they were together at one instant.
+
+    All are read twice. When the second reading finds the same bytes, nothing changed between the two, so the
+    copy is the state at the end of the first: one that DuckDB recovers from, as after a crash.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        parts = [(Path(f"{source}{suffix}"), Path(f"{target}{suffix}")) for suffix in PARTS]
+        first = [_digest(each, to) for each, to in parts]
+        if first == [_digest(each, None) for each, _ in parts]:
+            return
+        if time.monotonic() > deadline:
+            raise LakeError(f"{source} is still being written to by another process: stop that one first")
+        log.info("the catalog still changes: copying it again")
+
+
+def _digest(source: Path, copy: Path | None) -> str:
+    """The SHA-256 of `source`, '' when it is not there; what was read goes to `copy`, safe on the disk."""
+    if copy is not None:
+        copy.unlink(missing_ok=True)
+    try:
+        reader = source.open("rb")
+    except FileNotFoundError:
+        return ""
+    digest = hashlib.sha256()
+    with reader, (copy or Path(os.devnull)).open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            writer.write(chunk)
+        if copy is not None:
+            writer.flush()
+            os.fsync(writer.fileno())
+    return digest.hexdigest()
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

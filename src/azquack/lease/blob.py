@@ -1,0 +1,120 @@
+"""A lease on a blob: Azure itself sees to it that one client at a time holds it.
+
+https://learn.microsoft.com/rest/api/storageservices/lease-blob: a lease lasts 15 to 60 seconds from its last
+renewal, on the clock of the service. Ours is counted from before the request was sent, so it ends first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from azquack.errors import LeaseError, LeaseLostError, SettingError
+from azquack.lease.grant import Grant, now
+from azquack.settings import Settings
+from azquack.storage.container import container_client
+
+if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
+    from azure.storage.blob import BlobClient, BlobLeaseClient
+
+_PLACE = re.compile(r"az://(?P<container>[a-z0-9-]{3,63})/(?P<blob>.+)")
+SHORTEST = 15
+_EPOCH = "epoch"
+# The service's own words for a lease that is somebody else's, or nobody's.
+_TAKEN = frozenset({"LeaseAlreadyPresent", "LeaseIdMissing", "LeaseIsBreakingAndCannotBeAcquired"})
+_LOST = frozenset({"LeaseIdMismatchWithLeaseOperation", "LeaseIdMismatchWithBlobOperation", "LeaseLost",
+                   "LeaseNotPresentWithLeaseOperation", "LeaseNotPresentWithBlobOperation",
+                   "LeaseIsBrokenAndCannotBeRenewed", "BlobNotFound"})  # fmt: skip
+
+
+def container_and_blob(place: str) -> tuple[str, str] | None:
+    """The two names in `az://container/blob`; None when `place` is nothing of that kind."""
+    match = _PLACE.fullmatch(place)
+    return (match["container"], match["blob"]) if match else None
+
+
+class BlobLease:
+    """The lease on `blob` for `seconds`. The epoch stands in the blob's metadata."""
+
+    def __init__(self, blob: BlobClient, seconds: float) -> None:
+        self._blob = blob
+        self._seconds = int(seconds)
+        self._lease: BlobLeaseClient | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings, container: str, name: str, seconds: float) -> BlobLease:
+        """The lease on the blob `name` of `container`, in the account of the settings. Raises `SettingError`."""
+        if seconds < SHORTEST:
+            raise SettingError(
+                f"AZQUACK_LEASE_SECONDS is {seconds:g}: a lease on a blob lasts {SHORTEST} to 60 seconds"
+            )
+        # A try that takes longer than the time between two of them is worth nothing.
+        limits = {"retry_total": 0, "connection_timeout": 4, "read_timeout": 4}
+        return cls(container_client(settings, container, **limits).get_blob_client(name), seconds)
+
+    def acquire(self) -> Grant | None:
+        """The lease, or None while another holds it. Raises `LeaseError`."""
+        from azure.core.exceptions import AzureError, ResourceExistsError
+        from azure.storage.blob import BlobLeaseClient
+
+        started = now()
+        lease = BlobLeaseClient(self._blob)
+        try:
+            with contextlib.suppress(ResourceExistsError):
+                self._blob.upload_blob(b"", overwrite=False)
+            lease.acquire(lease_duration=self._seconds)
+            metadata = self._blob.get_blob_properties(lease=lease).metadata or {}
+            epoch = int(metadata.get(_EPOCH, 0)) + 1
+            self._blob.set_blob_metadata({_EPOCH: str(epoch)}, lease=lease)
+        except AzureError as error:
+            if _code(error) in _TAKEN | _LOST:
+                return None
+            raise self._failed(error) from None
+        self._lease = lease
+        return Grant(epoch, started + self._seconds)
+
+    def renew(self, grant: Grant) -> Grant:
+        """The same epoch for longer. Raises `LeaseLostError`, `LeaseError`."""
+        from azure.core.exceptions import AzureError
+
+        started = now()
+        if self._lease is None:
+            raise LeaseLostError("the lease was never held")
+        try:
+            self._lease.renew()
+        except AzureError as error:
+            if _code(error) in _LOST:
+                raise LeaseLostError("another process has taken the catalog over") from None
+            raise self._failed(error) from None
+        return replace(grant, until=started + self._seconds)
+
+    def release(self, grant: Grant) -> None:
+        """Give it back. Raises `LeaseError`."""
+        from azure.core.exceptions import AzureError
+
+        if self._lease is None:
+            return
+        try:
+            self._lease.release()
+        except AzureError as error:
+            if _code(error) not in _LOST:
+                raise self._failed(error) from None
+        self._lease = None
+
+    def holder(self) -> str:
+        """Azure does not say who holds a lease."""
+        return ""
+
+    def _failed(self, error: AzureError) -> LeaseError:
+        # The SDK's message goes on with headers and a trace of the credentials that it tried.
+        first = (error.message or type(error).__name__).strip().splitlines()[0]
+        return LeaseError(
+            f"the lease az://{self._blob.container_name}/{self._blob.blob_name} cannot be used: {first}"
+        )
+
+
+def _code(error: AzureError) -> str:
+    return str(getattr(error, "error_code", "") or "")

@@ -1,0 +1,147 @@
+"""A lease in a directory of a local disk: one small file per owner, its modification time the heartbeat.
+
+The file of epoch N is named `N`. To take over, a process makes `N+1`, which can be made once only. A file system
+that shows a made file late (SMB, NFS) is no place for it: there `az://` is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from azquack.errors import LeaseError, LeaseLostError
+from azquack.lease.grant import Grant, now
+
+_TAKEN = "another process has taken the catalog over"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_PID_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+class FileLease:
+    """The lease in `directory`. An owner whose heartbeat stands still for `seconds` has lost it.
+
+    `name` tells others who holds it.
+    """
+
+    def __init__(self, directory: Path, seconds: float, name: str) -> None:
+        self._directory = directory
+        self._seconds = seconds
+        self._name = name
+        self._seen: tuple[int, int] = (0, 0)
+        self._since = 0.0
+
+    def acquire(self) -> Grant | None:
+        """The lease, or None while another holds it. Raises `LeaseError`."""
+        started = now()
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            newest = self._newest()
+            if newest and not self._is_free(newest):
+                return None
+            if not self._claim(newest + 1):
+                return None
+            for older in sorted(self._epochs()):
+                if older <= newest:
+                    (self._directory / str(older)).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed(error) from None
+        path = self._directory / str(newest + 1)
+        return Grant(newest + 1, started + self._seconds, str(path), str(self._directory / str(newest + 2)))
+
+    def renew(self, grant: Grant) -> Grant:
+        """The same epoch for longer. Raises `LeaseLostError`, `LeaseError`."""
+        started = now()
+        try:
+            os.utime(self._directory / str(grant.epoch))
+        except FileNotFoundError:
+            raise LeaseLostError(_TAKEN) from None
+        except OSError as error:
+            raise self._failed(error) from None
+        renewed = replace(grant, until=started + self._seconds)
+        if not renewed.held():
+            raise LeaseLostError(_TAKEN)
+        return renewed
+
+    def release(self, grant: Grant) -> None:
+        """Give it back. Raises `LeaseError`."""
+        if grant.held():
+            self._write(grant.epoch, {"released": True}, new=False)
+
+    def holder(self) -> str:
+        """Who holds it; '' when nobody knows."""
+        with contextlib.suppress(OSError, ValueError):
+            if newest := self._newest():
+                found = self._read(newest)
+                return "" if found.get("released") else f"{found['name']} (pid {found['pid']})"
+        return ""
+
+    def _is_free(self, epoch: int) -> bool:
+        path = self._directory / str(epoch)
+        beat = (epoch, path.stat().st_mtime_ns)
+        if beat != self._seen:
+            self._seen, self._since = beat, now()
+        found = self._read(epoch)
+        if found.get("released"):
+            return True
+        if found.get("machine") == _machine():
+            return not _lives(int(found["pid"])) or now() - self._since > self._seconds
+        return now() - self._since > self._seconds
+
+    def _claim(self, epoch: int) -> bool:
+        """Make the file of `epoch`, complete from its first moment; False when another was quicker."""
+        return self._write(epoch, {"name": self._name, "pid": os.getpid(), "machine": _machine()}, new=True)
+
+    def _write(self, epoch: int, content: dict[str, Any], *, new: bool) -> bool:
+        path = self._directory / str(epoch)
+        try:
+            with tempfile.NamedTemporaryFile("w", dir=self._directory, prefix=".", delete=False) as draft:
+                json.dump(content, draft)
+            try:
+                if new:
+                    os.link(draft.name, path)
+                else:
+                    Path(draft.name).replace(path)
+            finally:
+                Path(draft.name).unlink(missing_ok=True)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._failed(error) from None
+        return True
+
+    def _read(self, epoch: int) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self._directory / str(epoch)).read_text())
+        return content
+
+    def _newest(self) -> int:
+        return max(self._epochs(), default=0)
+
+    def _epochs(self) -> list[int]:
+        return [int(each.name) for each in self._directory.iterdir() if each.name.isdigit()]
+
+    def _failed(self, error: OSError) -> LeaseError:
+        return LeaseError(f"the lease in {self._directory} cannot be used: {(error.strerror or '').lower()}")
+
+
+def _machine() -> str:
+    """What two processes have in common that can see each other's process ids."""
+    try:
+        return f"{_BOOT.read_text().strip()} {_PID_NAMESPACE.readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
