@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster import Pair, RunningPair, Shell, TempPair, attached
 
-pytest_plugins = ["tests.standins.fixtures"]
+pytest_plugins = ["tests.standins.fixtures", "tests.reliability.table"]
 
 # A failed test shows this much of the log: what led to it, not the whole session.
 LOG_LINES = 60

@@ -26,7 +26,7 @@ PING_TIMEOUT = 30.0
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 15.0
 # A child that ran this long before it died starts again without a wait.
-SETTLED = 60.0
+SETTLED = 3.0
 
 
 # The ports of the children that have been ready, by name, and by name + HTTP those of their sidecars; a child

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,8 @@ class TcpProxy:
     """Sits between link and catalog; after asyncpg's `TCPFuzzingProxy`.
 
     `cut` breaks every connection and refuses new ones, `freeze` passes nothing on and tells nobody,
-    `drop_answers` lets requests through and breaks the connection where the answer would come; `restore` ends
-    all of it.
+    `slow` makes it long, `drop_answers` lets requests through and breaks the connection where the answer would
+    come; `restore` ends all of it.
     """
 
     def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
@@ -165,10 +166,24 @@ class TcpProxy:
         self._dropping: bytes | None = None
         self._dropping_answers = True
         self._then_cut = False
+        self._delay = 0.0
+        self._instead = b""
         self.refused = 0
         self.connections = 0
         self.dropped = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def route(self, target: int) -> None:
+        """Another port for new connections."""
+        self._target = target
+
+    def slow(self, seconds: float) -> None:
+        """Every piece takes so much longer."""
+        self._delay = seconds
+
+    def answer_instead(self, answer: bytes) -> None:
+        """Answers every request with these bytes and breaks the connection; nothing gets through."""
+        self._instead = answer
 
     def cut(self) -> None:
         self._refusing = True
@@ -190,6 +205,7 @@ class TcpProxy:
 
     def restore(self) -> None:
         self._refusing, self._dropping = False, None
+        self._delay, self._instead = 0.0, b""
         self._flowing.set()
 
     def close(self) -> None:
@@ -235,6 +251,11 @@ class TcpProxy:
         try:
             while data := source.recv(1 << 16):
                 self._flowing.wait()
+                # A line has a length; that is what is imitated, not awaited.
+                time.sleep(self._delay)
+                if asking and self._instead:
+                    source.sendall(self._instead)
+                    break
                 if asking and self._dropping and self._dropping in data:
                     if not self._dropping_answers:
                         self.dropped.set()

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from tests.cluster import wait_until
+from tests.standins import debian
 
 PASSWORD = "hunter2's \\ password"
 _DEBIAN = Path("/usr/lib/postgresql")
@@ -35,15 +36,8 @@ def install() -> str:
     """Install PostgreSQL by apt-get when we are root; '' or why that cannot be."""
     if programs() is not None:
         return ""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        return "PostgreSQL is not installed (Debian: apt-get install postgresql)"
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "postgresql"]):
-        done = subprocess.run(
-            ["apt-get", *command], env=environment, capture_output=True, text=True, timeout=300
-        )
-        if done.returncode != 0:
-            return f"apt-get {command[0]} failed, so there is no PostgreSQL: {done.stderr.strip()[-200:]}"
+    if why := debian.install("postgresql"):
+        return why
     return "" if programs() else "apt-get installed PostgreSQL, but no initdb is to be found"
 
 

@@ -1,0 +1,1 @@
+"""Faults in a running lake: what was acknowledged stays, once, and nothing is torn."""

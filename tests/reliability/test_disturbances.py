@@ -1,0 +1,168 @@
+"""A lake whose disks, lines, storage and clock fail for a while."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import attach_as_r, read_line, remote
+from tests.link.processes import TcpProxy
+from tests.reliability.conftest import ROUNDS, Inject, Lake
+from tests.reliability.disks import small_disk
+from tests.reliability.ledger import Writers
+from tests.reliability.table import Row
+from tests.standins import azurite as azurite_module
+from tests.standins import debian
+from tests.standins.azurite import ACCOUNT, KEY, Azurite
+
+Run = Callable[..., Row]
+Lakes = Callable[..., Lake]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+FEWER = max(1, ROUNDS // 5)
+# How long a disturbance lasts, in seconds; the time to the next success includes it.
+LASTS = 1.0
+UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nx-ms-error-code: ServerBusy\r\n"
+    b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+)
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+
+def for_a_while(begin: Callable[[], object], end: Callable[[], object]) -> Inject:
+    """A disturbance that lasts; what counts is the time from when it is there."""
+
+    def inject(_: int) -> float:
+        begin()
+        there = time.monotonic()
+        try:
+            time.sleep(LASTS)
+        finally:
+            end()
+        return there
+
+    return inject
+
+
+def test_a_full_disk_under_the_catalog(lakes: Lakes, run: Run, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small") as disk:
+        lake = lakes(catalog_dir=disk.path / "catalog")
+        lake.start()
+        run(lake, "disk full under the catalog", FEWER, for_a_while(disk.fill, disk.free))
+        lake.close()
+
+
+def test_a_full_disk_under_the_data_path(lakes: Lakes, run: Run, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small") as disk:
+        lake = lakes(data_path=disk.path / "data")
+        lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=0, tables=2)
+        lake.start()
+        run(lake, "disk full under the data path", FEWER, for_a_while(disk.fill, disk.free))
+        lake.close()
+
+
+@pytest.mark.parametrize("what", ["cut", "frozen", "slowed"])
+def test_a_bad_line_between_query_and_catalog(what: str, lake: Lake, run: Run) -> None:
+    lake.start()
+    begin = {"cut": lake.line.cut, "frozen": lake.line.freeze, "slowed": lambda: lake.line.slow(0.1)}[what]
+    run(lake, f"line to the catalog {what}", FEWER, for_a_while(begin, lake.line.restore))
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[Azurite]:
+    """Blob Storage of this test's own, with a container."""
+    if why := azurite_module.missing():
+        pytest.skip(why)
+    (tmp_path / "azurite").mkdir()
+    server = Azurite(tmp_path / "azurite")
+    server.start()
+    server.make_container("lake")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def in_storage(storage: Azurite, lakes: Lakes, tmp_path: Path) -> Iterator[tuple[Lake, TcpProxy]]:
+    """A lake whose data lies in `storage`, and the line to there."""
+    line = TcpProxy(storage.port)
+    endpoint = f"http://127.0.0.1:{line.port}/{ACCOUNT}"
+    account = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={endpoint};"
+    lake = lakes(data_path="az://lake/data/", azure_connection_string=account)
+    lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=1, tables=2)
+    lake.start()
+    yield lake, line
+    line.close()
+
+
+def test_a_killed_storage(storage: Azurite, in_storage: tuple[Lake, TcpProxy], run: Run) -> None:
+    lake, _ = in_storage
+
+    def kill(_: int) -> None:
+        storage.kill()
+        storage.start()
+
+    run(lake, "kill -9 of the storage", ROUNDS, kill)
+
+
+@pytest.mark.parametrize("what", ["503", "time-outs"])
+def test_a_storage_that_does_not_answer(what: str, in_storage: tuple[Lake, TcpProxy], run: Run) -> None:
+    lake, line = in_storage
+    begin = line.freeze if what == "time-outs" else lambda: line.answer_instead(UNAVAILABLE)
+    run(lake, f"storage answers {what}", FEWER, for_a_while(begin, line.restore))
+
+
+def test_a_clock_that_jumps(lakes: Lakes, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not FAKETIME.exists() and (why := debian.install("libfaketime")):
+        pytest.skip(why)
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    # The clock of the wall alone: that is the one which somebody sets.
+    for name, value in (
+        ("LD_PRELOAD", str(FAKETIME)), ("FAKETIME_TIMESTAMP_FILE", str(clock)), ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    lake = lakes()
+    for name in ("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE"):
+        monkeypatch.delenv(name)
+    lake.start()
+
+    def jump(number: int) -> None:
+        clock.write_text(("+3600", "-3600", "+0")[number % 3])
+
+    run(lake, "clock jumps by an hour", FEWER, jump)
+
+
+def test_a_client_that_vanishes_in_a_transaction(lakes: Lakes, run: Run, tmp_path: Path) -> None:
+    lake = lakes(idle_timeout=2)
+    lake.start()
+    with lake.writers.connected() as connection:
+        connection.execute(remote("CREATE TABLE counter AS SELECT 0 AS n")).fetchall()
+    begin = [*attach_as_r(lake.writers.door, tmp_path / "vanishing"), remote("BEGIN")]
+    begin.append(remote("UPDATE counter SET n = -1"))
+    script = (
+        "import duckdb, json, sys\nconnection = duckdb.connect()\n"
+        "for each in json.loads(sys.stdin.readline()): connection.execute(each).fetchall()\n"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+
+    def vanish(number: int) -> None:
+        client = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert client.stdin
+        client.stdin.write(json.dumps(begin) + "\n")
+        client.stdin.flush()
+        read_line(client, "the client never opened its transaction")
+        client.kill()
+        client.communicate()
+        with lake.writers.connected() as connection:
+            connection.execute(remote("UPDATE counter SET n = n + 1")).fetchall()
+            assert connection.execute(remote("FROM counter")).fetchall() == [(number + 1,)]
+
+    run(lake, "client vanishes in a transaction", FEWER, vanish)

@@ -1,0 +1,93 @@
+"""A lake under mixed load and a fault every so often, for a long time."""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+
+from azquack import epochs
+from azquack.check import checks
+from azquack.settings import load
+from tests.reliability.conftest import Lake
+from tests.reliability.ledger import Damage, Writers
+from tests.reliability.table import PROPERTY, Row
+
+MINUTES = float(os.environ.get("AZQUACK_TEST_SOAK_MINUTES", "30"))
+EVERY = 20.0
+# What may be added to the memory of a process between the first and the last third, in bytes.
+GROWTH = 48 << 20
+
+
+def memory(lake: Lake) -> Iterator[tuple[str, int]]:
+    """The resident memory of every process by its name."""
+    for replica in (lake.catalog, lake.query):
+        for each in replica.status().get("processes", []):
+            try:
+                yield each["name"], psutil.Process(each["pid"]).memory_info().rss
+            except (psutil.NoSuchProcess, TypeError):
+                continue
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=3, tables=1)
+    lake.start()
+    faults: dict[str, Callable[[], None]] = {
+        "catalog node killed": lambda: lake.catalog.process("catalog-node").kill(),
+        "query node killed": lambda: lake.query.process("query-node-1").kill(),
+        "public door killed": lambda: lake.query.process("query-door").kill(),
+        "internal door killed": lambda: lake.catalog.process("catalog-door").kill(),
+        "catalog replica restarted": lambda: _restart(lake),
+        "line cut": lambda: _for_a_second(lake.line.cut, lake.line.restore),
+        "line frozen": lambda: _for_a_second(lake.line.freeze, lake.line.restore),
+    }
+    row = Row(f"soak: {MINUTES:g} min, a fault every {EVERY:g} s")
+    resident: dict[str, list[int]] = defaultdict(list)
+    dice = random.Random(4711)
+    end = time.monotonic() + 60 * MINUTES
+    with lake.writers.writing() as ledger:
+        ledger.wait_for_success(time.monotonic())
+        while time.monotonic() < end:
+            began = time.monotonic()
+            name = dice.choice(sorted(faults))
+            faults[name]()
+            row.seconds.append(ledger.wait_for_success(began))
+            damage = lake.writers.compare()
+            assert damage == Damage(), f"{name}: {damage}\n{lake.log_text()}"
+            row.rounds += 1
+            for process, size in memory(lake):
+                resident[process].append(size)
+            # The load goes on until the next fault; there is nothing to wait for.
+            time.sleep(max(0.0, min(began + EVERY, end) - time.monotonic()))
+    row.acknowledged = len(ledger.successes)
+    record_property(PROPERTY, asdict(row))
+    lake.query.stop()
+    lake.catalog.stop()
+    settings = load({"data_path": str(lake.data_path)}, env_file=None).settings
+    found = checks.run(epochs.newest(lake.catalog_dir), settings)
+    assert [each for each in found if each.serious] == []
+    for process, sizes in resident.items():
+        third = max(1, len(sizes) // 3)
+        grown = statistics.median(sizes[-third:]) - statistics.median(sizes[:third])
+        assert grown < GROWTH, f"{process} grew by {grown / 2**20:.0f} MiB"
+
+
+def _restart(lake: Lake) -> None:
+    assert lake.catalog.stop() == 0
+    lake.catalog.start()
+
+
+def _for_a_second(begin: Callable[[], None], end: Callable[[], None]) -> None:
+    begin()
+    time.sleep(1.0)
+    end()

@@ -1,0 +1,61 @@
+"""Two catalogs on one directory: one owns it, the other takes over, however the first one went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster import wait_until
+from tests.reliability.conftest import ROUNDS, Lake
+from tests.reliability.replicas import Replica
+from tests.reliability.table import Row
+
+WAYS = ("graceful", "kill -9", "paused, woken up late")
+
+
+def owner_and_standby(lake: Lake) -> tuple[Replica, Replica]:
+    """The owner first."""
+    first, second = lake.catalogs
+    return (first, second) if first.owns else (second, first)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_standby_takes_over_and_nothing_is_lost(way: str, lake: Lake, run: Callable[..., Row]) -> None:
+    lake.start()
+    lake.catalogs[1].begin()
+    lake.catalogs[1].wait_for("standby")
+
+    def go(_: int) -> None:
+        owner, standby = owner_and_standby(lake)
+        before = owner.status()["epoch"]
+        if way == "graceful":
+            # The platform sends traffic to the new replica, then ends the old one.
+            lake.line.route(standby.port)
+            assert owner.stop() == 0
+        elif way == "kill -9":
+            owner.kill()
+            lake.line.route(standby.port)
+        else:
+            owner.pause()
+            lake.line.route(standby.port)
+        wait_until(lambda: standby.owns, f"nobody took over:\n{lake.log_text()}", timeout=60)
+        assert standby.status()["epoch"] > before
+        if way == "paused, woken up late":
+            # While it wakes up its door is asked too, and must not answer for the catalog any more.
+            owner.resume()
+            wait_until(lambda: owner.status().get("standby"), f"two owners:\n{lake.log_text()}", timeout=60)
+        else:
+            owner.begin()
+            owner.wait_for("standby")
+
+    run(lake, f"takeover: {way}", max(1, ROUNDS // len(WAYS) + 1), go)
+    if way == "graceful":
+        assert lake.writers.ledger.errors == [], "an orderly change of owners is a pause and nothing else"
+    owner, standby = owner_and_standby(lake)
+    assert owner.owns
+    assert not standby.owns
+    assert owner.stop() == 0
+    assert standby.owns or wait_until(lambda: standby.owns, "the last standby did not take over")
