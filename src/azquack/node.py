@@ -17,7 +17,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import epochs, extensions, logs, upgrade
+from azquack import epochs, extensions, logs, machine, upgrade
 from azquack.channel import ChildChannel
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
@@ -212,6 +212,7 @@ def main() -> int:
         return 1
     plan = NodePlan.from_message(first)
     logs.configure(plan.name, plan.log_level)
+    machine.first_to_go()
     _cache_identity()
     with private_home() as home:
         node = Node(plan, home)

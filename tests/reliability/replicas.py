@@ -32,7 +32,7 @@ class Replica:
             "role": role, "name": name, "port": self.port, "http_port": self.http_port, "log_level": "info",
             "public_token": PUBLIC, "internal_token": INTERNAL, **settings,
         }  # fmt: skip
-        self._environment = os.environ | {f"AZQUACK_{key.upper()}": str(value) for key, value in own.items()}
+        self.environment = os.environ | {f"AZQUACK_{key.upper()}": str(value) for key, value in own.items()}
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
         self.said: list[str] = []
@@ -44,7 +44,7 @@ class Replica:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "azquack", "serve"],
                 stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True,
-                env=self._environment, cwd=self._directory,
+                env=self.environment, cwd=self._directory,
             )  # fmt: skip
         threading.Thread(target=self._listen, args=(self._process, self.said), daemon=True).start()
 

@@ -59,3 +59,19 @@ def test_a_standby_takes_over_and_nothing_is_lost(way: str, lake: Lake, run: Cal
     assert not standby.owns
     assert owner.stop() == 0
     assert standby.owns or wait_until(lambda: standby.owns, "the last standby did not take over")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_rolling_restart_of_the_query_replica(lake: Lake, run: Callable[..., Row]) -> None:
+    lake.start()
+
+    def restart(_: int) -> None:
+        assert lake.query.stop() == 0
+        lake.query.start()
+
+    run(lake, "orderly restart of the query replica", max(1, ROUNDS // 5), restart)
+    # Sessions end with their node; whoever had one is told what to do.
+    sentences = ("DETACH it and ATTACH it again", "Connection refused", "Could not", "again")
+    unhelpful = [each for each in lake.writers.ledger.errors if not any(s in each for s in sentences)]
+    assert unhelpful == []

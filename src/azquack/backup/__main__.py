@@ -19,9 +19,10 @@ from azquack.backup.backups import Backups
 from azquack.backup.metrics import Standing
 from azquack.backup.places import place_for
 from azquack.backup.retention import Retention
-from azquack.channel import ChildChannel
+from azquack.channel import ChildChannel, Message
 from azquack.client import Target
 from azquack.errors import AzQuackError
+from azquack.lease.grant import Grant
 from azquack.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class Keeper:
         self._backups = backups
         self._catalog = catalog
         self._fingerprint: str | None = None
+        self._grant: Grant | None = None
+        self._told = threading.Event()
         self.standing = Standing()
 
     def learn(self) -> None:
@@ -47,13 +50,23 @@ class Keeper:
             self._fingerprint = found[0].fingerprint
             self.standing.last, self.standing.size = found[0].time.timestamp(), found[0].size
 
+    def hear(self, lease: Message | None) -> None:
+        """Take in how the replica holds the catalog."""
+        self._grant = Grant.from_message(lease) if lease else None
+        self._told.set()
+
+    def _owned(self) -> bool:
+        # The supervisor tells it right after the start, which the first copy may outrun.
+        self._told.wait(RETRY)
+        return self._grant is not None and self._grant.held()
+
     def look(self) -> None:
         """Take a backup when the catalog changed, then prune; a failure goes into the log and the standing."""
         began = time.time()
         try:
             if not self.standing.last:
                 self.learn()
-            taken = self._backups.take(self._catalog, unless=self._fingerprint)
+            taken = self._backups.take(self._catalog, unless=self._fingerprint, owned=self._owned)
             self.standing.checked, self.standing.problem = began, ""
             if taken is None:
                 return
@@ -89,7 +102,7 @@ def main() -> int:
     channel.send("ready")
     watching = threading.Thread(target=_watch, args=(keeper, plan["every"], channel, stopping), daemon=True)
     watching.start()
-    told = _obey(channel)
+    told = _obey(channel, keeper)
     stopping.set()
     if told:
         # One that is being taken ends first; its successor sees what was written meanwhile.
@@ -106,11 +119,13 @@ def _watch(keeper: Keeper, every: float, channel: ChildChannel, stopping: thread
         stopping.wait(min(every, RETRY) if keeper.standing.problem else every)
 
 
-def _obey(channel: ChildChannel) -> bool:
+def _obey(channel: ChildChannel, keeper: Keeper) -> bool:
     """Answer the supervisor until it says stop (True) or is gone (False)."""
     while (message := channel.receive()) is not None:
         if message["op"] == "ping":
             channel.send("pong")
+        elif message["op"] == "state":
+            keeper.hear(message["lease"])
         elif message["op"] == "stop":
             return True
     return False

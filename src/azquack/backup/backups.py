@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,11 @@ from azquack.errors import BackupError
 
 # Data whose manifest never came, or went: what a backup that was cut short leaves.
 _LEFTOVER = timedelta(days=1)
+
+
+def always() -> bool:
+    """Of a catalog that whoever asks is told to back up."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +58,13 @@ class Backups:
             raise BackupError(f"no backup is that old: the oldest is of {oldest}")
         return fitting[0]
 
-    def take(self, catalog: Target, *, unless: str | None = None) -> Manifest | None:
+    def take(
+        self, catalog: Target, *, unless: str | None = None, owned: Callable[[], bool] = always
+    ) -> Manifest | None:
         """Back the served catalog up; None when it holds no lake yet or its fingerprint is `unless`.
 
-        The manifest comes last: a backup that was cut short is none. Raises `LakeError`, `BackupError`.
+        The manifest comes last: a backup that was cut short is none, and so is one of a catalog that is not
+        `owned` any more when it is copied. Raises `LakeError`, `BackupError`.
         """
         with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
             copied, packed = Path(scratch) / "catalog.duckdb", Path(scratch) / "packed"
@@ -66,6 +75,8 @@ class Backups:
                 if state is None or state.fingerprint == unless:
                     return None
                 opened.copy(copied)
+            if not owned():
+                raise BackupError("this replica does not own the catalog any more: its state is no backup")
             with copied.open("rb") as data, gzip.open(packed, "wb", compresslevel=1) as out:
                 shutil.copyfileobj(data, out)
             taken = Manifest(
