@@ -118,6 +118,8 @@ var peers = [for i in range(1, int(queryNodes) - 1): 'node${i}=${abbreviations.a
 var doorSettings = concat(lakeSettings, [
   { name: 'AZQUACK_PRINCIPALS_SECRET_NAME', value: 'principals' }
   { name: 'AZQUACK_PEERS', value: join(peers, ',') }
+  // The audit log goes where the other lines go, so that the alerts and the workbook can see it.
+  { name: 'AZQUACK_AUDIT_LOG', value: '/dev/stderr' }
 ])
 
 var nodeSettings = concat(lakeSettings, [

@@ -98,6 +98,11 @@ def read(path: Path) -> File:
     return file
 
 
+def variable(file: File, name: str) -> Any:
+    """The variable `name` of `file`, in ARM's shape."""
+    return _arm(file.variables[name], file)
+
+
 def _declare(node: Node, decorators: dict[str, list[Any]], file: File) -> None:
     parts = [part for part in node.named_children if part.type not in ("comment", "diagnostic_comment")]
     match node.type:
