@@ -263,6 +263,25 @@ def test_a_copy_has_every_table_key_and_row(pair: TempPair, home: Path, tmp_path
     run(pair, home, "DROP TABLE whole")
 
 
+def test_rows_of_every_kind_in_the_catalog_are_copied(pair: TempPair, home: Path, tmp_path: Path) -> None:
+    run(
+        pair,
+        home,
+        "CREATE TABLE kinds (v VARIANT, s STRUCT(a INTEGER[]))",
+        "INSERT INTO kinds VALUES (42, {a: [1]})",
+    )
+    backups = backups_in(tmp_path / "backups")
+    taken = backups.take(catalog_of(pair))
+    assert taken is not None
+    backups.fetch(taken, tmp_path / "copy.duckdb")
+    with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as copied:
+        [(table,)] = copied.execute(
+            "SELECT table_name FROM duckdb_columns() WHERE data_type = 'VARIANT'"
+        ).fetchall()
+        assert copied.execute(f'SELECT v::INTEGER, s FROM "{table}"').fetchall() == [(42, {"a": [1]})]
+    run(pair, home, "DROP TABLE kinds")
+
+
 def test_nothing_is_taken_when_nothing_changed(pair: TempPair, home: Path, tmp_path: Path) -> None:
     backups, catalog = backups_in(tmp_path), catalog_of(pair)
     first = backups.take(catalog)

@@ -28,6 +28,7 @@ OUTSIDE = dict(os.environ)
 # All containers share one loopback, so each has ports of its own; the apps in Azure share 9494 and 8080.
 CATALOG_PORT, QUERY_PORT, NODE_DOOR_PORT, NODE_PORT = "9500", "9494", "9495", "9600"
 CATALOG_HTTP, QUERY_HTTP, NODE_HTTP = "8081", "8080", "8082"
+SECOND_PORT, SECOND_HTTP = "9501", "8083"
 
 
 def build(directory: Path, secret: str) -> str:
@@ -86,10 +87,7 @@ class Deployment:
         self._bundle.write_bytes(Path(self._standins["environment"]["CURL_CA_INFO"]).read_bytes())
         self.share.mkdir()
         os.chown(self.share, 1000, 1000)
-        self.catalog = self.container(
-            "catalog", "catalogSettings", CATALOG_PORT, CATALOG_HTTP,
-            {"BACKUP_EVERY": str(self._backup_every)}, mounts={self.share: "/catalog"},
-        )  # fmt: skip
+        self.catalog = self._catalog("catalog", CATALOG_PORT, CATALOG_HTTP)
         self.node = self.container("query", "nodeSettings", NODE_DOOR_PORT, NODE_HTTP, name="node")
         self.query = self.container(
             "query", "doorSettings", QUERY_PORT, QUERY_HTTP,
@@ -98,6 +96,14 @@ class Deployment:
         for container in self.containers:
             container.start()
         self.wait_until_ready()
+
+    def second_catalog(self) -> Container:
+        """The catalog's next revision, on the same share and lease; not started."""
+        return self._catalog("catalog-2", SECOND_PORT, SECOND_HTTP)
+
+    def _catalog(self, name: str, port: str, http_port: str) -> Container:
+        more, mounts = {"BACKUP_EVERY": str(self._backup_every)}, {self.share: "/catalog"}
+        return self.container("catalog", "catalogSettings", port, http_port, more, mounts=mounts, name=name)
 
     def container(
         self,
@@ -158,6 +164,11 @@ class Deployment:
     def is_ready(self, port: str) -> bool:
         """Whether the sidecar on `port` says so."""
         return bool(self.namespace.get(f"http://127.0.0.1:{port}/readyz")[0] == 200)
+
+    def status(self, port: str) -> dict[str, Any]:
+        """What the sidecar on `port` tells of its replica."""
+        body: dict[str, Any] = json.loads(self.namespace.get(f"http://127.0.0.1:{port}/status")[1])
+        return body
 
     def wait_until_ready(self) -> None:
         """Wait for every sidecar to say so."""

@@ -20,7 +20,7 @@ import pytest
 
 from tests.cluster import wait_until
 from tests.image.containers import ROOT, missing, run
-from tests.image.deployment import QUERY_PORT, Deployment, build
+from tests.image.deployment import CATALOG_HTTP, QUERY_PORT, SECOND_HTTP, Deployment, build
 from tests.standins import azurite
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -95,30 +95,13 @@ def test_it_runs_without_rights(deployment: Deployment) -> None:
 
 
 def test_rows_go_to_blob_storage_and_come_back(deployment: Deployment) -> None:
-    deployment.sql("CREATE TABLE numbers AS SELECT range AS i FROM range(100000)")
-    assert deployment.sql("SELECT count(*) AS n, sum(i)::BIGINT AS s FROM numbers") == [
+    deployment.sql("CREATE TABLE in_blobs AS SELECT range AS i FROM range(100000)")
+    assert deployment.sql("SELECT count(*) AS n, sum(i)::BIGINT AS s FROM in_blobs") == [
         {"n": 100000, "s": 4999950000}
     ]
-    files = deployment.sql("SELECT DISTINCT filename FROM numbers")
+    files = deployment.sql("SELECT DISTINCT filename FROM in_blobs")
     assert files
     assert all(each["filename"].startswith("az://lake/lake/") for each in files)
-
-
-def test_the_suite_of_the_local_pair_passes(deployment: Deployment, tmp_path: Path) -> None:
-    report = tmp_path / "report.xml"
-    arguments = ("-q", "-p", "no:cacheprovider", "-m", "not slow", f"--junit-xml={report}")
-    done = deployment.python("-m", "pytest", *arguments, "tests", timeout=800, cwd=ROOT)
-    assert done.returncode == 0, done.stdout[-6000:] + deployment.log_text()
-    passed, skipped = Counter[str](), Counter[str]()
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  pytest's own report
-        if (skip := case.find("skipped")) is None:
-            passed[str(case.get("classname"))] += 1
-        else:
-            skipped[str(skip.get("message"))] += 1
-    print(*(f"passed  {number:4} of {module}" for module, number in passed.items()), sep="\n")
-    print(*(f"skipped {number:4}: {why}" for why, number in skipped.most_common()), sep="\n")
-    for module in ("test_flights", "test_concurrent", "test_clients", "test_lake_features"):
-        assert passed[f"tests.{module}"], f"nothing of {module} ran against the image"
 
 
 def test_sessions_stay_whole_over_two_nodes(deployment: Deployment) -> None:
@@ -159,6 +142,23 @@ def test_the_maintenance_job_does_its_work(deployment: Deployment) -> None:
     assert deployment.sql("SELECT count(*) AS n FROM in_pieces") == [{"n": 4000}]
 
 
+def test_the_suite_of_the_local_pair_passes(deployment: Deployment, tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    arguments = ("-q", "-p", "no:cacheprovider", "-m", "not slow", f"--junit-xml={report}")
+    done = deployment.python("-m", "pytest", *arguments, "tests", timeout=800, cwd=ROOT)
+    assert done.returncode == 0, done.stdout[-6000:] + deployment.log_text()
+    passed, skipped = Counter[str](), Counter[str]()
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314  pytest's own report
+        if (skip := case.find("skipped")) is None:
+            passed[str(case.get("classname"))] += 1
+        else:
+            skipped[str(skip.get("message"))] += 1
+    print(*(f"passed  {number:4} of {module}" for module, number in passed.items()), sep="\n")
+    print(*(f"skipped {number:4}: {why}" for why, number in skipped.most_common()), sep="\n")
+    for module in ("test_flights", "test_concurrent", "test_clients", "test_lake_features"):
+        assert passed[f"tests.{module}"], f"nothing of {module} ran against the image"
+
+
 @pytest.mark.parametrize("role", ["catalog", "query"])
 def test_a_killed_container_comes_back_with_every_row(deployment: Deployment, role: str) -> None:
     deployment.sql(f"CREATE TABLE before_{role} AS SELECT 42 AS answer")
@@ -167,6 +167,31 @@ def test_a_killed_container_comes_back_with_every_row(deployment: Deployment, ro
     container.restart()
     deployment.wait_until_ready()
     assert deployment.sql(f"SELECT answer FROM before_{role}") == [{"answer": 42}]
+
+
+def test_a_new_revision_stands_by_until_the_old_one_has_gone(deployment: Deployment) -> None:
+    deployment.sql("CREATE TABLE before_the_deploy AS SELECT 42 AS answer")
+    state = deployment.status(CATALOG_HTTP)
+    assert state["standby"] is False
+    successor = deployment.second_catalog()
+    try:
+        successor.start()
+        wait_until(lambda: deployment.is_ready(SECOND_HTTP), "the new revision is not ready", 60)
+        assert deployment.status(SECOND_HTTP)["standby"] is True
+        assert deployment.catalog.stop() == 0
+        wait_until(
+            lambda: deployment.is_ready(SECOND_HTTP) and not deployment.status(SECOND_HTTP)["standby"],
+            f"the new revision did not take over:\n{successor.log_text()}",
+            timeout=60,
+        )
+        assert deployment.status(SECOND_HTTP)["epoch"] == state["epoch"] + 1
+        assert successor.stop() == 0
+    finally:
+        successor.remove()
+    # The query app looks at the old one's address only; in Azure both have the app's.
+    deployment.catalog.restart()
+    deployment.wait_until_ready()
+    assert deployment.sql("SELECT answer FROM before_the_deploy") == [{"answer": 42}]
 
 
 @pytest.mark.parametrize("trouble", [429, 503, "silent"])
