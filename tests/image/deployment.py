@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from azquack import client
 from azquack.settings import PREFIX
@@ -160,6 +161,15 @@ class Deployment:
         self._azure.stdin.flush()
         asked: dict[str, int] = json.loads(read_line(self._azure, "Azure's stand-ins are gone"))["asked"]
         return asked
+
+    def service_ports(self) -> dict[str, int]:
+        """Where the stand-ins of Azure listen, by name."""
+        settings, environment = self._standins["settings"], self._standins["environment"]
+        return {
+            "blob": int(settings["azure_endpoint"].rpartition(":")[2]),
+            "vault": int(settings["key_vault_url"].rpartition(":")[2]),
+            "identity": urlsplit(environment["IDENTITY_ENDPOINT"]).port or 80,
+        }
 
     def is_ready(self, port: str) -> bool:
         """Whether the sidecar on `port` says so."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from tests.standins import azurite
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
+# Seconds that an identity token lives.
+LIFE = 20.0
 SECRET_OF_THE_BUILDER = "a-token-that-lay-about-where-the-image-was-built"
 
 
@@ -40,7 +43,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def deployment(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A deployment whose identity tokens live for 20 seconds: each test meets several refreshes."""
-    made = Deployment(tmp_path_factory.mktemp("deployment"), life=20, backup_every=5)
+    made = Deployment(tmp_path_factory.mktemp("deployment"), life=LIFE, backup_every=5)
     try:
         made.start()
         yield made
@@ -209,14 +212,14 @@ def test_writers_ride_out_an_identity_endpoint_in_trouble(deployment: Deployment
         )
 
 
-def test_twelve_hours_worth_of_refreshes_go_by(deployment: Deployment) -> None:
-    # A token of an hour is asked for anew every 30 minutes: 24 of them are what half a day needs.
-    began = deployment.azure()
+def test_writes_and_the_vault_go_on_while_tokens_expire(deployment: Deployment) -> None:
+    # A node asks anew at half of a token's life: twelve times in six lives, which are six hours of real tokens.
+    began, lives = deployment.azure(), time.monotonic() + 6 * LIFE
     with writing(deployment, "through_refreshes"):
         wait_until(
-            lambda: deployment.azure()["storage"] >= began["storage"] + 24,
+            lambda: time.monotonic() > lives and deployment.azure()["storage"] >= began["storage"] + 12,
             "the nodes stopped to ask for tokens",
-            timeout=400,
+            timeout=9 * LIFE,
         )
     assert deployment.azure()["vault"] > began["vault"], "the vault's principals were not read anew"
 
