@@ -515,6 +515,17 @@ def test_a_failing_place_does_not_stop_the_catalog(tmp_path: Path, home: Path) -
         pair.destroy()
 
 
+def test_a_quiet_catalog_says_that_its_backup_is_fresh(scheduled: TempPair, home: Path) -> None:
+    run(scheduled, home, "CREATE TABLE quiet (i INTEGER)")
+    wait_until(lambda: metric(scheduled, "azquack_backups_taken_total"), "no backup was taken")
+    scheduled.stop()
+    scheduled.start()
+    wait_until(
+        lambda: "the newest backup holds everything" in scheduled.log_text(),
+        "the backup process says nothing",
+    )
+
+
 def test_a_killed_backup_process_comes_back_and_holds_nobody_up(scheduled: TempPair, home: Path) -> None:
     run(scheduled, home, "CREATE TABLE t (i INTEGER)")
 

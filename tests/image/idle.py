@@ -23,8 +23,6 @@ from tests.image.containers import ROOT, Container, missing
 from tests.image.deployment import CATALOG_PORT, NODE_PORT, Deployment, build
 from tests.standins import azurite
 
-_OUTGOING = 4  # a packet's type on a raw socket: loopback shows each one again as it comes in
-
 
 def traffic(seconds: float, services: set[int]) -> dict[int, int]:
     """Bytes of IPv4 TCP packets on loopback in `seconds`, to and from each port of `services`."""
@@ -35,10 +33,10 @@ def traffic(seconds: float, services: set[int]) -> dict[int, int]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                packet, address = raw.recvfrom(65535)
+                packet = raw.recv(65535)
             except TimeoutError:
                 continue
-            if address[2] != _OUTGOING or packet[9] != socket.IPPROTO_TCP:
+            if packet[9] != socket.IPPROTO_TCP:
                 continue
             ports = struct.unpack_from("!HH", packet, (packet[0] & 15) * 4)
             for port in services.intersection(ports):
@@ -46,15 +44,17 @@ def traffic(seconds: float, services: set[int]) -> dict[int, int]:
     return dict(counted)
 
 
-def used(container: Container) -> tuple[float, int]:
-    """(seconds of CPU, bytes of memory, shared pages in parts) of the container's processes."""
-    cpu, memory = 0.0, 0
+def used(container: Container) -> dict[str, tuple[float, int]]:
+    """(seconds of CPU, bytes of memory with shared pages in parts) of each process of the container."""
+    found = {}
     for process in container.processes():
         fields = (process / "stat").read_text().rpartition(")")[2].split()
-        cpu += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # its own, and its ended children's
+        cpu = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
         shares = (process / "smaps_rollup").read_text().split()
-        memory += int(shares[shares.index("Pss:") + 1]) << 10
-    return cpu, memory
+        memory = int(shares[shares.index("Pss:") + 1]) << 10
+        what = (process / "cmdline").read_text().split("\0")[-2]
+        found[f"{what.removeprefix('azquack.')} {process.name}"] = (cpu, memory)
+    return found
 
 
 def main() -> int:
@@ -99,9 +99,14 @@ def measure(deployment: Deployment, seconds: float) -> None:
     counted = json.loads(read_line(counting, "nobody counted the traffic", timeout=seconds + 60))
     counting.wait(30)
     for container in deployment.containers:
-        cpu, memory = used(container)
-        cores = (cpu - before[container.name][0]) / seconds
-        print(f"{container.name.rpartition('-')[2]:10} {cores:.4f} cores {memory / 1e6:6.0f} MB")
+        after = used(container)
+        cores = {name: (cpu - before[container.name][name][0]) / seconds for name, (cpu, _) in after.items()}
+        memory = sum(held for _, held in after.values())
+        print(
+            f"{container.name.rpartition('-')[2]:10} {sum(cores.values()):.4f} cores {memory / 1e6:6.0f} MB"
+        )
+        for name, (_, held) in after.items():
+            print(f"    {name.split()[0]:10} {cores[name]:.4f} cores {held / 1e6:6.0f} MB")
     for name, port in services.items():
         print(f"{name:10} {counted.get(str(port), 0) / seconds:6.0f} bytes/s there and back")
 
