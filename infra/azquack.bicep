@@ -16,7 +16,7 @@ param containerAppsEnvironmentName string
 @description('Required. Host name of the registry.')
 param registryServer string
 
-@description('Required. Name of the account with the lake.')
+@description('Required. Name of the account with the lake, the backups and the lease.')
 param storageAccountName string
 
 @description('Required. Name of the container with the lake.')
@@ -24,6 +24,9 @@ param lakeContainer string
 
 @description('Required. Name of the container with the backups.')
 param backupContainer string
+
+@description('Required. Name of the container with the catalog\'s lease.')
+param leaseContainer string
 
 @description('Required. URL of the Key Vault.')
 param keyVaultUrl string
@@ -98,6 +101,8 @@ var tokenSettings = [
 
 var catalogSettings = concat(tokenSettings, [
   { name: 'AZQUACK_CATALOG_DIR', value: '/catalog' }
+  // While a deployment replaces the app two of them run; the one with the lease on this blob owns the catalog.
+  { name: 'AZQUACK_LEASE', value: 'az://${leaseContainer}/catalog' }
   { name: 'AZQUACK_BACKUP_TO', value: 'az://${backupContainer}/catalog' }
   { name: 'AZQUACK_AZURE_ACCOUNT', value: storageAccountName }
   { name: 'AZQUACK_AZURE_CLIENT_ID', value: catalogIdentity.properties.clientId }
@@ -118,6 +123,8 @@ var peers = [for i in range(1, int(queryNodes) - 1): 'node${i}=${abbreviations.a
 var doorSettings = concat(lakeSettings, [
   { name: 'AZQUACK_PRINCIPALS_SECRET_NAME', value: 'principals' }
   { name: 'AZQUACK_PEERS', value: join(peers, ',') }
+  // The audit log goes where the other lines go, so that the alerts and the workbook can see it.
+  { name: 'AZQUACK_AUDIT_LOG', value: '/dev/stderr' }
 ])
 
 var nodeSettings = concat(lakeSettings, [
@@ -214,6 +221,18 @@ module alerts 'modules/alerts.bicep' = if (!empty(alertEmail)) {
     workspaceId: workspace.id
     catalogAppName: catalog.outputs.name
     queryAppName: query.outputs.name
+  }
+}
+
+module workbook 'modules/workbook.bicep' = {
+  name: 'workbook'
+  params: {
+    location: location
+    tags: tags
+    workspaceId: workspace.id
+    catalogAppName: catalog.outputs.name
+    queryAppName: query.outputs.name
+    maintenanceJobName: maintenance.outputs.name
   }
 }
 

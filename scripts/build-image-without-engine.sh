@@ -46,23 +46,19 @@ make_base() {
     ensure buildah commit --quiet --rm "$container" "$1" >/dev/null
 }
 
+option() {
+    case $1 in
+        --tag)
+            take "$@"
+            tag=$value
+            ;;
+        *) return 1 ;;
+    esac
+}
+
 main() {
     tag=localhost/azquack:latest
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --tag)
-                [ $# -ge 2 ] || err "--tag needs a name"
-                tag=$2
-                shift
-                ;;
-            --help)
-                usage
-                exit 0
-                ;;
-            *) err "unknown argument $1: see --help" ;;
-        esac
-        shift
-    done
+    arguments "$@"
     cd "$root"
     need_root_and_tools
     make_base "$(base_of)"

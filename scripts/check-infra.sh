@@ -26,17 +26,16 @@ make_venv() {
     touch "$stamp"
 }
 
+option() {
+    case $1 in
+        --setup) only_setup=yes ;;
+        *) return 1 ;;
+    esac
+}
+
 main() {
     only_setup=''
-    case ${1:-} in
-        '') ;;
-        --setup) only_setup=yes ;;
-        --help)
-            usage
-            exit 0
-            ;;
-        *) unknown "$1" ;;
-    esac
+    arguments "$@"
     cd "$root"
     need_azquack
     make_venv

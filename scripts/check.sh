@@ -9,8 +9,9 @@ usage() {
     cat <<'USAGE'
 Usage: scripts/check.sh
 
-Checks the repository before a deployment: lint, types, the static checks of infra/, the Bicep compiler where
-it is on PATH, the image where an engine is. Says what it skipped and why; exits 1 when a check fails.
+Checks the repository before a deployment: lint, types, the quick checks of infra/ and of the scripts, the Bicep
+compiler where it is on PATH, the image where an engine is. Says what it skipped and why; exits 1 when a check
+fails. `make check-infra` runs the slow checks and checkov.
 USAGE
 }
 
@@ -41,18 +42,11 @@ az_bicep_build() {
 }
 
 main() {
-    case ${1:-} in
-        '') ;;
-        --help)
-            usage
-            exit 0
-            ;;
-        *) unknown "$1" ;;
-    esac
+    arguments "$@"
     cd "$root"
     need_azquack
     step "lint and types" make lint
-    step "static checks of infra/" .venv/bin/python -m pytest tests/infra -q
+    step "quick checks of infra/ and scripts/" .venv/bin/python -m pytest -q -m "not slow" tests/infra
     if command -v bicep >/dev/null 2>&1; then
         step "Bicep build" bicep_build bicep build
     elif command -v az >/dev/null 2>&1 && az bicep version >/dev/null 2>&1; then

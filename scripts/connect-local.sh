@@ -19,19 +19,16 @@ LAKE_URI=quack:HOST:PORT stands in for the address of the deployment.
 USAGE
 }
 
+option() {
+    case $1 in
+        --smoke) smoke=yes ;;
+        *) return 1 ;;
+    esac
+}
+
 main() {
     smoke=''
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --smoke) smoke=yes ;;
-            --help)
-                usage
-                exit 0
-                ;;
-            *) unknown "$1" ;;
-        esac
-        shift
-    done
+    arguments "$@"
     need_azd
     need_az
     need_azquack

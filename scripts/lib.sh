@@ -30,13 +30,29 @@ ensure() {
     "$@" || err "this failed: $*"
 }
 
-# value_of OPTION [VALUE]: the value of an option that needs one.
-value_of() {
-    [ $# -ge 2 ] || err "$1 needs a value: see --help"
-    printf '%s' "$2"
+# arguments "$@": hands each argument, and what follows it, to the script's own function `option`, which returns
+# 1 for one that it does not know. Answers --help with the script's `usage`.
+arguments() {
+    while [ $# -gt 0 ]; do
+        if [ "$1" = --help ]; then
+            usage
+            exit 0
+        fi
+        taken=1
+        option "$@" || err "unknown argument $1: see --help"
+        shift "$taken"
+    done
 }
 
-unknown() { err "unknown argument $1: see --help"; }
+# A script with no options but --help has no such function.
+option() { return 1; }
+
+# take OPTION [VALUE]...: puts the value of an option that needs one into $value; for use in `option`.
+take() {
+    [ $# -ge 2 ] || err "$1 needs a value: see --help"
+    value=$2
+    taken=2
+}
 
 # new_token: 256 random bits, safe in a URL and in SQL.
 new_token() { head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; }

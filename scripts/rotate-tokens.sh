@@ -28,19 +28,16 @@ put() {
     rm -f "$file"
 }
 
+option() {
+    case $1 in
+        public | internal | all) which=$1 ;;
+        *) return 1 ;;
+    esac
+}
+
 main() {
     which=''
-    while [ $# -gt 0 ]; do
-        case $1 in
-            public | internal | all) which=$1 ;;
-            --help)
-                usage
-                exit 0
-                ;;
-            *) unknown "$1" ;;
-        esac
-        shift
-    done
+    arguments "$@"
     [ -n "$which" ] || err "which token: public, internal or all? See --help"
     need_azd
     need_az

@@ -41,57 +41,71 @@ check_ranges() {
     done
 }
 
+check_email() {
+    case $1 in
+        *[[:space:]]* | *@*@* | @* | *@) err "--alert-email $1: expected one address" ;;
+        *@*) ;;
+        *) err "--alert-email $1: expected one address" ;;
+    esac
+}
+
 choose() { ensure azd env set "$1" "$2"; }
 
+option() {
+    case $1 in
+        --premium-catalog) chosen="$chosen LAKE_PREMIUM_CATALOG=true" ;;
+        --private-network) chosen="$chosen LAKE_PRIVATE_NETWORK=true" ;;
+        --zone-redundant) chosen="$chosen LAKE_ZONE_REDUNDANT=true" ;;
+        --location)
+            take "$@"
+            location=$value
+            ;;
+        --subscription)
+            take "$@"
+            subscription=$value
+            ;;
+        --allow)
+            take "$@"
+            check_ranges "$value"
+            chosen="$chosen LAKE_ALLOWED_ADDRESSES=$value"
+            ;;
+        --query-nodes)
+            take "$@"
+            case $value in
+                [1-8]) chosen="$chosen LAKE_QUERY_NODES=$value" ;;
+                *) err "--query-nodes $value: 1 to 8" ;;
+            esac
+            ;;
+        --catalog-cpu)
+            take "$@"
+            check_cpu "$@"
+            chosen="$chosen LAKE_CATALOG_CPU=$value"
+            ;;
+        --query-cpu)
+            take "$@"
+            check_cpu "$@"
+            chosen="$chosen LAKE_QUERY_CPU=$value"
+            ;;
+        --maintenance)
+            take "$@"
+            cron=$value
+            ;;
+        --alert-email)
+            take "$@"
+            check_email "$value"
+            chosen="$chosen LAKE_ALERT_EMAIL=$value"
+            ;;
+        -*) return 1 ;;
+        *)
+            [ -z "$name" ] || return 1
+            name=$1
+            ;;
+    esac
+}
+
 main() {
-    name='' location='' subscription='' chosen=''
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --help)
-                usage
-                exit 0
-                ;;
-            --premium-catalog) chosen="$chosen LAKE_PREMIUM_CATALOG=true" ;;
-            --private-network) chosen="$chosen LAKE_PRIVATE_NETWORK=true" ;;
-            --zone-redundant) chosen="$chosen LAKE_ZONE_REDUNDANT=true" ;;
-            --location) location=$(value_of "$@") && shift ;;
-            --subscription) subscription=$(value_of "$@") && shift ;;
-            --allow)
-                allow=$(value_of "$@") && shift
-                check_ranges "$allow"
-                chosen="$chosen LAKE_ALLOWED_ADDRESSES=$allow"
-                ;;
-            --query-nodes)
-                nodes=$(value_of "$@") && shift
-                case $nodes in
-                    [1-8]) ;;
-                    *) err "--query-nodes $nodes: 1 to 8" ;;
-                esac
-                chosen="$chosen LAKE_QUERY_NODES=$nodes"
-                ;;
-            --catalog-cpu)
-                cpu=$(value_of "$@") && shift
-                check_cpu --catalog-cpu "$cpu"
-                chosen="$chosen LAKE_CATALOG_CPU=$cpu"
-                ;;
-            --query-cpu)
-                cpu=$(value_of "$@") && shift
-                check_cpu --query-cpu "$cpu"
-                chosen="$chosen LAKE_QUERY_CPU=$cpu"
-                ;;
-            --maintenance) cron=$(value_of "$@") && shift ;;
-            --alert-email)
-                email=$(value_of "$@") && shift
-                chosen="$chosen LAKE_ALERT_EMAIL=$email"
-                ;;
-            -*) unknown "$1" ;;
-            *)
-                [ -z "$name" ] || unknown "$1"
-                name=$1
-                ;;
-        esac
-        shift
-    done
+    name='' location='' subscription='' cron='' chosen=''
+    arguments "$@"
     [ -n "$name" ] || err "which environment? See --help"
     printf '%s' "$name" | grep -Eq '^[a-z0-9][a-z0-9-]{0,31}$' ||
         err "$name: an environment's name is up to 32 lower case letters, digits and hyphens"
@@ -106,7 +120,7 @@ main() {
     for choice in $chosen; do
         choose "${choice%%=*}" "${choice#*=}"
     done
-    [ -z "${cron:-}" ] || choose LAKE_MAINTENANCE_SCHEDULE "$cron"
+    [ -z "$cron" ] || choose LAKE_MAINTENANCE_SCHEDULE "$cron"
     note "the environment $name is ready: run 'azd up'"
 }
 

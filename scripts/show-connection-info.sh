@@ -16,19 +16,16 @@ Says how to attach the lake of the selected azd environment. The token itself is
 USAGE
 }
 
+option() {
+    case $1 in
+        --json) json=yes ;;
+        *) return 1 ;;
+    esac
+}
+
 main() {
     json=''
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --json) json=yes ;;
-            --help)
-                usage
-                exit 0
-                ;;
-            *) unknown "$1" ;;
-        esac
-        shift
-    done
+    arguments "$@"
     need_azd
     uri=$(lake_uri)
     vault=$(azd_value AZURE_KEY_VAULT_NAME)

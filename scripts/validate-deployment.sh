@@ -12,7 +12,7 @@ Usage: scripts/validate-deployment.sh [--no-restarts] [--backup-minutes N]
 Checks the deployment of the selected azd environment, one line for each check, and exits 1 when one fails:
 its shape (no PostgreSQL, internal catalog, images, replicas, health kept private), its authority (tokens, the
 catalog out of reach), its data (files in Blob, rollback, commit, concurrent writers), restarts of both apps
-while rows are written, the backup, and that no log holds a token. It writes only to the table
+while rows are written, the backup (it is fresh, it verifies), and that no log holds a token. It writes only to the table
 azquack_validation, which it drops again.
 
   --no-restarts        leave the running apps alone
@@ -152,7 +152,7 @@ kept() {
     sort -u "$work/$1" >"$work/$1.acknowledged"
     lost=$(comm -23 "$work/$1.acknowledged" "$work/$1.found" | wc -l)
     twice=$(uniq -d "$work/$1.found" | wc -l)
-    [ "$lost" = 0 ] && [ "$twice" = 0 ] || {
+    [ "$lost" -eq 0 ] && [ "$twice" -eq 0 ] || {
         note "of $(wc -l <"$work/$1.acknowledged") acknowledged rows $lost are lost and $twice are there twice"
         return 1
     }
@@ -192,9 +192,21 @@ backup_is_fresh() {
         --container-name "$(azd_value AZURE_BACKUP_CONTAINER)" \
         --query 'max_by([], &properties.lastModified).properties.lastModified' --output tsv)
     [ -n "$newest" ] || return 1
-    age=$(($(date +%s) - $(date -d "$newest" +%s)))
+    age=$("$root/.venv/bin/python" -c 'import sys, datetime as d
+print(int((d.datetime.now(d.UTC) - d.datetime.fromisoformat(sys.argv[1])).total_seconds()))' "$newest") || return 1
     [ "$age" -le $((backup_minutes * 60)) ] || {
         note "the newest backup is $((age / 60)) minutes old"
+        return 1
+    }
+}
+
+backup_verifies() {
+    # As whoever az is signed in as. The catalog itself is not asked.
+    AZQUACK_CATALOG="quack:$catalog_fqdn:443" AZQUACK_AZURE_ACCOUNT=$(azd_value AZURE_STORAGE_ACCOUNT_NAME) \
+        AZQUACK_BACKUP_TO="az://$(azd_value AZURE_BACKUP_CONTAINER)/catalog" \
+        AZQUACK_DATA_PATH="az://$(azd_value AZURE_LAKE_CONTAINER)/lake/" \
+        "$root/.venv/bin/azquack" backup verify >"$work/verify" || {
+        cat "$work/verify" >&2
         return 1
     }
 }
@@ -216,21 +228,22 @@ logs_hold_no_token() {
     done
 }
 
+option() {
+    case $1 in
+        --no-restarts) restarts='' ;;
+        --backup-minutes)
+            take "$@"
+            printf '%s' "$value" | grep -Eqx '[0-9]+' || err "--backup-minutes $value: a number of minutes"
+            backup_minutes=$value
+            ;;
+        *) return 1 ;;
+    esac
+}
+
 main() {
     restarts=yes
     backup_minutes=15
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --no-restarts) restarts='' ;;
-            --backup-minutes) backup_minutes=$(value_of "$@") && shift ;;
-            --help)
-                usage
-                exit 0
-                ;;
-            *) unknown "$1" ;;
-        esac
-        shift
-    done
+    arguments "$@"
     need_azd
     need_az
     need_azquack
@@ -279,6 +292,7 @@ main() {
         skip "restarts under load" "--no-restarts"
     fi
     check "the newest backup is at most $backup_minutes minutes old" backup_is_fresh
+    check "the newest backup can be restored, with every file that it names" backup_verifies
     check "no log holds a token" logs_hold_no_token
     lake_does "DROP TABLE IF EXISTS $table" || note "could not drop the table $table"
     [ "$failed" = 0 ] || err "$failed checks failed"

@@ -50,6 +50,17 @@ def connection(pair: Pair, home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield opened
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Against a pair that runs elsewhere, skip what is not about it."""
+    if "AZQUACK_TEST_URI" not in os.environ:
+        return
+    for item in items:
+        if "pair" not in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.skip("uses no pair, or starts one within the test"))
+        elif hasattr(getattr(item, "module", None), "pair"):
+            item.add_marker(pytest.mark.skip("needs a pair of its own, to stop, to kill or to set up"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

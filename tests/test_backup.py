@@ -263,6 +263,25 @@ def test_a_copy_has_every_table_key_and_row(pair: TempPair, home: Path, tmp_path
     run(pair, home, "DROP TABLE whole")
 
 
+def test_rows_of_every_kind_in_the_catalog_are_copied(pair: TempPair, home: Path, tmp_path: Path) -> None:
+    run(
+        pair,
+        home,
+        "CREATE TABLE kinds (v VARIANT, s STRUCT(a INTEGER[]))",
+        "INSERT INTO kinds VALUES (42, {a: [1]})",
+    )
+    backups = backups_in(tmp_path / "backups")
+    taken = backups.take(catalog_of(pair))
+    assert taken is not None
+    backups.fetch(taken, tmp_path / "copy.duckdb")
+    with duckdb.connect(str(tmp_path / "copy.duckdb"), read_only=True) as copied:
+        [(table,)] = copied.execute(
+            "SELECT table_name FROM duckdb_columns() WHERE data_type = 'VARIANT'"
+        ).fetchall()
+        assert copied.execute(f'SELECT v::INTEGER, s FROM "{table}"').fetchall() == [(42, {"a": [1]})]
+    run(pair, home, "DROP TABLE kinds")
+
+
 def test_nothing_is_taken_when_nothing_changed(pair: TempPair, home: Path, tmp_path: Path) -> None:
     backups, catalog = backups_in(tmp_path), catalog_of(pair)
     first = backups.take(catalog)
@@ -494,6 +513,17 @@ def test_a_failing_place_does_not_stop_the_catalog(tmp_path: Path, home: Path) -
         assert pair.stop() == 0
     finally:
         pair.destroy()
+
+
+def test_a_quiet_catalog_says_that_its_backup_is_fresh(scheduled: TempPair, home: Path) -> None:
+    run(scheduled, home, "CREATE TABLE quiet (i INTEGER)")
+    wait_until(lambda: metric(scheduled, "azquack_backups_taken_total"), "no backup was taken")
+    scheduled.stop()
+    scheduled.start()
+    wait_until(
+        lambda: "the newest backup holds everything" in scheduled.log_text(),
+        "the backup process says nothing",
+    )
 
 
 def test_a_killed_backup_process_comes_back_and_holds_nobody_up(scheduled: TempPair, home: Path) -> None:

@@ -2,9 +2,15 @@
 $ErrorActionPreference = 'Stop'
 $PSNativeCommandUseErrorActionPreference = $true
 
-azd env set LAKE_NEW_PUBLIC_TOKEN '""'
-azd env set LAKE_NEW_INTERNAL_TOKEN '""'
-azd env set LAKE_NEW_PRINCIPALS '""'
+# A file, because what PowerShell makes of an empty argument depends on its version.
+$file = New-TemporaryFile
+try {
+    Set-Content -Path $file -Value 'LAKE_NEW_PUBLIC_TOKEN=""', 'LAKE_NEW_INTERNAL_TOKEN=""', 'LAKE_NEW_PRINCIPALS=""'
+    azd env set --file $file.FullName
+}
+finally {
+    Remove-Item -Path $file
+}
 if ($env:QUERY_FQDN) {
     & "$PSScriptRoot/postdeploy.ps1"
 }

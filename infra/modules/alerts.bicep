@@ -1,5 +1,5 @@
 metadata name = 'Alerts'
-metadata description = 'Optional: rules over the logs that write to an address when the catalog is down, a backup fails or refusals are many.'
+metadata description = 'Optional: rules over the logs that write to an address when the catalog is down, a backup fails or is too old, or refusals are many.'
 
 @description('Required. Beginning of the rules\' names.')
 param namePrefix string
@@ -36,22 +36,35 @@ var rules = [
     description: 'The catalog did not pass its probes or was restarted, again and again for five minutes.'
     severity: 0
     window: 'PT5M'
+    operator: 'GreaterThan'
     threshold: 5
-    query: 'ContainerAppSystemLogs_CL | where ContainerAppName_s == "${catalogAppName}" | where Reason_s in ("ProbeFailed", "ContainerTerminated", "BackOff")'
+    query: 'ContainerAppSystemLogs_CL | where ContainerAppName_s == "${catalogAppName}" | where Reason_s in ("ProbeFailed", "ContainerTerminated", "ContainerBackOff", "BackOff", "Error")'
   }
   {
     name: 'backup-failed'
     description: 'The catalog could not be backed up: the newest backup grows older than it should.'
     severity: 1
     window: 'PT15M'
+    operator: 'GreaterThan'
     threshold: 0
     query: 'ContainerAppConsoleLogs_CL | where ContainerAppName_s == "${catalogAppName}" | extend line = parse_json(Log_s) | where line.message == "the backup failed"'
+  }
+  {
+    name: 'backup-too-old'
+    description: 'For three hours nobody said that the newest backup is fresh: a loss of the catalog would cost more than that.'
+    severity: 1
+    window: 'PT3H'
+    operator: 'LessThan'
+    threshold: 1
+    // Said with every backup, and once an hour while nothing changes.
+    query: 'ContainerAppConsoleLogs_CL | where ContainerAppName_s == "${catalogAppName}" | extend line = parse_json(Log_s) | where line.message in ("backed up", "the newest backup holds everything")'
   }
   {
     name: 'refusals'
     description: 'The door refused much: somebody guesses tokens, or a client is set up wrong.'
     severity: 2
     window: 'PT15M'
+    operator: 'GreaterThan'
     threshold: refusals
     query: 'ContainerAppConsoleLogs_CL | where ContainerAppName_s == "${queryAppName}" | extend line = parse_json(Log_s) | where line.outcome == "refused"'
   }
@@ -95,7 +108,7 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule 
         {
           query: rule.query
           timeAggregation: 'Count'
-          operator: 'GreaterThan'
+          operator: rule.operator
           threshold: rule.threshold
           failingPeriods: {
             numberOfEvaluationPeriods: 1

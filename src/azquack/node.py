@@ -39,6 +39,8 @@ _PASSING = (
     "Could not establish",
     "HTTP",
     "Timeout",
+    # Another replica makes the new lake at the same moment; it is there at the next try.
+    "write-write conflict on create",
 )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,35 +69,42 @@ class Namespace:
 
 
 class Container:
-    """One replica from the image: read-only root, its own user, 1 GiB, no network but `namespace`."""
+    """A container of the image: read-only root, its own user, 1 GiB, no network but `namespace`."""
 
     def __init__(
         self,
         name: str,
         namespace: Namespace,
-        settings: Mapping[str, str],
         environment: Mapping[str, str],
         mounts: Mapping[Path, str],
+        arguments: Sequence[str],
     ) -> None:
         self.name = name
         self._namespace = namespace
-        self._variables = {f"AZQUACK_{key.upper()}": value for key, value in settings.items()} | dict(
-            environment
-        )
-        self._mounts = mounts
+        self._environment, self._mounts, self._arguments = environment, mounts, arguments
 
     def start(self) -> None:
         """Start it; it serves some time later."""
-        run(
-            "podman", *RUNTIME, "run", "--detach", "--name", self.name, "--read-only", "--pull", "never",
+        run("podman", *RUNTIME, "run", "--detach", *self._command())
+
+    def finish(self, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, as a job."""
+        return subprocess.run(
+            ["podman", *RUNTIME, "run", "--rm", *self._command()],
+            text=True, capture_output=True, timeout=timeout, check=False,
+        )  # fmt: skip
+
+    def _command(self) -> list[str | Path]:
+        return [
+            "--name", self.name, "--read-only", "--pull", "never",
             "--tmpfs", TMP, "--memory", "1g", "--network", f"ns:/run/netns/{self._namespace.name}",
             # The image's own limits may lie above those of this machine.
             "--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096",
             *[part for name in NAMES for part in ("--add-host", f"{name}:127.0.0.1")],
-            *[part for key, value in self._variables.items() for part in ("--env", f"{key}={value}")],
+            *[part for key, value in self._environment.items() for part in ("--env", f"{key}={value}")],
             *[part for path, inside in self._mounts.items() for part in ("--volume", f"{path}:{inside}")],
-            IMAGE,
-        )  # fmt: skip
+            IMAGE, *self._arguments,
+        ]  # fmt: skip
 
     def stop(self) -> int:
         """Stop it as Container Apps would; its exit code."""

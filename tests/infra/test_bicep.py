@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import pytest
 
 from azquack.cli import app
+from azquack.door.audit import Audit
+from azquack.logs import JsonFormatter
 from azquack.settings import PREFIX, Settings
 from tests.infra import bicep
 from tests.infra.conftest import INFRA, ROOT, each_file, load_json
@@ -147,12 +151,47 @@ def test_no_identity_is_given_more_than_its_role_needs(files: dict[Path, bicep.F
     }
 
 
-def test_alerts_look_for_lines_that_azquack_writes() -> None:
-    text = (INFRA / "modules" / "alerts.bicep").read_text(encoding="utf-8")
+def _queries() -> dict[str, str]:
+    """Every query over the logs, of the alerts and of the workbook."""
+    alerts = bicep.variable(bicep.read(INFRA / "modules" / "alerts.bicep"), "rules")
+    found = {each["name"]: each["query"] for each in alerts}
+    for item in load_json(INFRA / "modules" / "workbook.json")["items"]:
+        if item["type"] == 3:
+            found[item["name"]] = item["content"]["query"]
+    return found
+
+
+def test_queries_look_for_lines_that_azquack_writes() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
-    looked_for = re.findall(r'line\.message == "([^"]+)"', text)
-    assert looked_for, "no alert looks at a message"
+    queries = _queries()
+    looked_for = []
+    for query in queries.values():
+        for words in re.findall(r"line\.message (?:==|in) (\([^)]+\)|\"[^\"]+\")", query):
+            looked_for += re.findall(r'"([^"]+)"', words)
+    assert len(looked_for) > 5, "no query looks at a message"
     assert [message for message in looked_for if f'"{message}"' not in source] == []
+
+
+def test_queries_read_fields_that_azquack_writes() -> None:
+    line = json.loads(JsonFormatter("p").format(logging.makeLogRecord({"msg": "m", "levelname": "INFO"})))
+    lines: list[str] = []
+    audit = Audit(lines.append)
+    audit.finish(audit.start(principal="p", session="s", node="n", kind="k"), "refused", reason="r", bytes=1)
+    known = {*line, *(name for each in lines for name in json.loads(each))}
+    # What `extra` gives to the messages that the queries name.
+    known |= {"backup", "bytes", "seconds", "reason", "epoch"}
+    for name, query in _queries().items():
+        assert set(re.findall(r"\bline\.(\w+)", query)) <= known, name
+
+
+def test_the_workbook_is_made_of_what_its_module_replaces() -> None:
+    path = INFRA / "modules" / "workbook.json"
+    text, book = path.read_text(encoding="utf-8"), load_json(path)
+    words = set(bicep.variable(bicep.read(INFRA / "modules" / "workbook.bicep"), "words"))
+    assert words == set(re.findall(r"\b(?!ContainerApp)[A-Z]+_[A-Z]+\b", text)) - {"TimeRange"}
+    names = [item["name"] for item in book["items"]]
+    assert len(set(names)) == len(names), "two items have one name"
+    assert {item["type"] for item in book["items"]} == {1, 3, 9, 10}
 
 
 def test_there_is_no_postgres(files: dict[Path, bicep.File]) -> None:

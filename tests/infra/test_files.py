@@ -105,6 +105,15 @@ def test_links_of_the_documentation_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_scripts_that_the_documentation_names_are_there() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *INFRA.rglob("*.md"), ROOT / "Makefile"]
+    named = {
+        name for page in pages for name in re.findall(r"scripts/[\w-]+\.(?:sh|py)", page.read_text("utf-8"))
+    }
+    assert {f"scripts/{name}" for name in ("validate-deployment.sh", "rotate-tokens.sh")} <= named
+    assert [name for name in sorted(named) if not (ROOT / name).stat().st_mode & 0o111] == []
+
+
 def _leads_somewhere(page: Path, link: str) -> bool:
     file, _, heading = link.partition("#")
     target = (page.parent / file).resolve() if file else page

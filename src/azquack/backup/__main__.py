@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # After a failure the next try comes no later than this, in seconds.
 RETRY = 60.0
+# How often it says that there is nothing to do: an alert looks for that, in seconds.
+SAY = 3600.0
 
 
 class Keeper:
@@ -40,6 +42,7 @@ class Keeper:
         self._fingerprint: str | None = None
         self._grant: Grant | None = None
         self._told = threading.Event()
+        self._said = 0.0
         self.standing = Standing()
 
     def learn(self) -> None:
@@ -69,7 +72,11 @@ class Keeper:
             taken = self._backups.take(self._catalog, unless=self._fingerprint, owned=self._owned)
             self.standing.checked, self.standing.problem = began, ""
             if taken is None:
+                if self.standing.last and began - self._said >= SAY:
+                    log.info("the newest backup holds everything")
+                    self._said = began
                 return
+            self._said = began
             self._fingerprint = taken.fingerprint
             self.standing.last, self.standing.size = taken.time.timestamp(), taken.size
             self.standing.taken += 1

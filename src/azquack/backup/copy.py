@@ -72,7 +72,8 @@ class Session:
     def copy(self, to: Path) -> None:
         """Write every table, with its rows and keys, into the new DuckDB file `to`."""
         connection = self._connection
-        connection.execute(f"ATTACH {literal(str(to))} AS {_COPY}")
+        # The catalog's own version: VARIANT rows that stay in it need v1.5.0.
+        connection.execute(f"ATTACH {literal(str(to))} AS {_COPY} (STORAGE_VERSION 'v1.5.0')")
         try:
             for name, definition in self.remote(_TABLES):
                 table = identifier(str(name))
