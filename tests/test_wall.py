@@ -603,3 +603,55 @@ def test_whatever_grants_let_through_reads_only_what_was_granted(
     except duckdb.Error:
         return
     assert ("SECRET",) not in rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("INSERT INTO t VALUES (1, 'x', -2.5, NULL, true, [1, 2], {'a': 1})", 1),
+        ("insert into lake.demo.t (a, b) values (1, (2)), (3, 4) -- (5)", 2),
+        ("INSERT INTO t VALUES (DATE '2020-01-01', TIMESTAMPTZ '2020-01-01 00:00+02', INTERVAL '1' DAY)", 0),
+        ("INSERT INTO t VALUES (DATE '2020-01-01', '1'::BIGINT)", 1),
+        ("INSERT INTO t VALUES (now())", 0),
+        ("INSERT INTO t VALUES (uuid())", 0),
+        ("INSERT INTO t VALUES (current_user)", 0),
+        ("INSERT INTO t VALUES (DEFAULT)", 0),
+        ("INSERT INTO t DEFAULT VALUES", 0),
+        ("INSERT INTO t VALUES ((SELECT 1))", 0),
+        ("INSERT INTO t SELECT 1", 0),
+        ("INSERT INTO t VALUES (1) RETURNING i", 0),
+        ("WITH x AS (SELECT 1) INSERT INTO t VALUES (1)", 0),
+        ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", 0),
+        ("EXPLAIN INSERT INTO t VALUES (1)", 0),
+        ("VALUES (1)", 0),
+        ("UPDATE t SET a = 1", 0),
+    ],
+)
+def test_only_one_insert_of_literals_may_share_a_transaction(wall: Wall, sql: str, rows: int) -> None:
+    verdict = wall.check(WRITER, sql)
+    assert verdict.allowed, verdict.reason
+    assert verdict.rows == rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "plain"),
+    [
+        *((sql, True) for sql in READS if not sql.startswith(("use", "set"))),
+        *((sql, "temp" not in sql) for sql in WRITES if not sql.startswith("call")),
+        ("CREATE TABLE temp.x (i INT)", False),
+        ("CREATE TABLE temp.main.x (i INT)", False),
+        ("CREATE OR REPLACE TEMPORARY VIEW x AS SELECT 1", False),
+        ("INSERT INTO temp.x VALUES (1)", False),
+        ("BEGIN", False),
+        ("COMMIT", False),
+        ("USE lake.demo", False),
+        ("SET TimeZone = 'UTC'", False),
+        ("SELECT 1; BEGIN", False),
+        ("EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1", False),
+        ("CALL lake.set_commit_message('me', 'why')", False),
+    ],
+)
+def test_the_verdict_tells_what_leaves_something_in_the_session(wall: Wall, sql: str, plain: bool) -> None:
+    verdict = wall.check(WRITER, sql)
+    assert verdict.allowed, verdict.reason
+    assert verdict.plain == plain

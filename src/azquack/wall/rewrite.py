@@ -28,6 +28,16 @@ class Write:
     temporary: bool = False
     macro: bool = False
 
+    @property
+    def in_session(self) -> bool:
+        """Whether it may make or change what only its session sees."""
+        return self.temporary or any("temp" in (each.catalog, each.schema) for each in self.targets)
+
+    @property
+    def literal_rows(self) -> int:
+        """The rows of its one query, where that is VALUES of literals; else 0."""
+        return Text(self.queries[0]).literal_rows() if len(self.queries) == 1 and not self.bare else 0
+
 
 def take_apart(kind: str, text: Text, reserved: frozenset[str]) -> Write:
     """`text` of DuckDB's `kind` as targets and queries; `reserved` are DuckDB's reserved words.

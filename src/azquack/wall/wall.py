@@ -37,12 +37,24 @@ _CACHED_LENGTH = 8_192
 class Verdict:
     """`kind` names the statement for the audit log (`SELECT`, `INSERT`, … or `UNKNOWN`).
 
-    `reason` is a sentence for the user when it is not allowed, and empty when it is.
+    `reason` is a sentence for the user when it is not allowed, and empty when it is. `plain` says that it leaves
+    nothing in its session: no transaction, setting or temporary table. `rows` is how many literal rows it inserts,
+    if it is nothing but one INSERT of these: it then means the same in all sessions that ran plain statements only.
     """
 
     allowed: bool
     kind: str
     reason: str = ""
+    plain: bool = False
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """What a statement that passed does to its session; the fields are those of `Verdict`."""
+
+    plain: bool = False
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +106,23 @@ class Wall:
             self._target(rights, target)
         except Refused as error:
             return Verdict(False, "INSERT", _sentence(error))
-        return Verdict(True, "INSERT")
+        return Verdict(True, "INSERT", plain=True)
 
     def _judge(self, rights: _Rights, sql: str) -> Verdict:
         kinds: list[str] = []
+        effects: list[_Effect] = []
         try:
             for parsed in self._statements(sql):
                 kinds.append(parsed.kind)
-                self._statement(rights, parsed)
+                effects.append(self._statement(rights, parsed))
         except Refused as error:
             return Verdict(False, ",".join(kinds) or "UNKNOWN", _sentence(error))
         except (KeyError, TypeError) as error:
             # A tree of another shape than the pinned DuckDB's: what is not understood is refused.
             return Verdict(False, ",".join(kinds), f"The statement cannot be checked ({error!r}).")
-        return Verdict(True, ",".join(dict.fromkeys(kinds)) or "EMPTY")
+        plain = all(effect.plain for effect in effects)
+        rows = effects[0].rows if len(effects) == 1 else 0
+        return Verdict(True, ",".join(dict.fromkeys(kinds)) or "EMPTY", plain=plain, rows=rows)
 
     def _statements(self, sql: str) -> list[Parsed]:
         found = self._parser.statements(sql)
@@ -116,7 +131,7 @@ class Wall:
             return [Parsed("SELECT", with_values(Text(sql)))]
         return found
 
-    def _statement(self, rights: _Rights, parsed: Parsed) -> None:
+    def _statement(self, rights: _Rights, parsed: Parsed) -> _Effect:
         kind = parsed.kind
         if kind not in _KINDS[rights.role]:
             raise Refused(f"a {rights.role} may not run {kind.replace('_', ' ')}")
@@ -130,20 +145,24 @@ class Wall:
                 self._refuse_hidden(token.name)
         if kind == "SELECT":
             self._query(rights, text)
-        elif kind == "EXPLAIN":
-            self._explain(rights, text)
-        elif kind == "SET":
+            return _Effect(plain=True)
+        if kind == "EXPLAIN":
+            return _Effect(plain=self._explain(rights, text).plain)
+        if kind == "SET":
             self._set(rights, text)
         elif kind == "CALL":
             self._call(rights, text)
         elif kind in _WRITES:
-            self._write(rights, take_apart(kind, text, self._parser.reserved))
+            write = take_apart(kind, text, self._parser.reserved)
+            self._write(rights, write)
+            return _Effect(not write.in_session, write.literal_rows if kind == "INSERT" else 0)
+        return _Effect()
 
-    def _explain(self, rights: _Rights, text: Text) -> None:
+    def _explain(self, rights: _Rights, text: Text) -> _Effect:
         inner = self._parser.statements(explained(text, self._parser.reserved))
         if len(inner) != 1:
             raise Unclear("the statement cannot be checked: EXPLAIN takes one statement")
-        self._statement(rights, inner[0])
+        return self._statement(rights, inner[0])
 
     def _set(self, rights: _Rights, text: Text) -> None:
         if is_harmless_setting(text, self._parser.reserved):
