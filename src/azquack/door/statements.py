@@ -18,10 +18,9 @@ from azquack.door.relay import INVALID_ID, Outcome, Relay
 from azquack.door.sessions import ENDED, Session
 from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.upstream import exchange as ask
+from azquack.wall.parser import LONG
 
 WHOLE_BYTES = 1 << 20
-# The wall needs up to 2 µs for a character: a longer text would hold up everybody else.
-QUICK_TEXT = 16 << 10
 
 
 class Statements:
@@ -103,7 +102,7 @@ class Statements:
     async def _verdict(self, session: Session, sql: str) -> Verdict | None:
         if self._wall is None:
             return None
-        if len(sql) <= QUICK_TEXT:
+        if len(sql) <= LONG:
             return self._wall.check(session.principal, sql)
         return await asyncio.to_thread(self._wall.check, session.principal, sql)
 
