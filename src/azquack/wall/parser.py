@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from azquack.sql import literal
 from azquack.wall.errors import Unclear
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -104,7 +105,8 @@ class Parser:
         """
         try:
             with self._connection(sql) as connection:
-                row = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+                # No parameter: for one, DuckDB's Python would import pandas and pyarrow wherever they are.
+                row = connection.execute(f"SELECT json_serialize_sql({literal(sql)})").fetchone()
             made: dict[str, Any] = (
                 json.loads(row[0]) if row else {"error": True, "error_message": "no answer"}
             )
