@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
 from azquack.principals import Role
 from azquack.wall import Wall
+
+# Looking up this token takes as long as an issuer of JWTs that does not answer.
+SLOW = "slow-token"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class People:
         }
 
     def authenticate(self, token: str) -> Principal | None:
+        if token == SLOW:
+            print("slow login", flush=True)
+            time.sleep(3)
         return self._people.get(token)
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
