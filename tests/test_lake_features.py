@@ -11,6 +11,7 @@ import pytest
 
 from azquack import extensions
 from tests.cluster import Pair, attached, remote
+from tests.door.parts import NodeProcess, client
 
 Rows = list[tuple[Any, ...]]
 # DuckLake keeps an insert of up to this many rows in the catalog.
@@ -105,7 +106,7 @@ REFUSED = {
     "number to text": ("ALTER TABLE people ALTER id TYPE VARCHAR", "only widening type promotions"),
     "new column with computed default": (
         "ALTER TABLE people ADD COLUMN since TIMESTAMP DEFAULT now()",
-        "The statement cannot be checked",
+        "is computed, and would keep every client from attaching",
     ),
     "move to another schema": ("ALTER TABLE people SET SCHEMA other", "T_AlterObjectSchemaStmt"),
     "dropped schema in use": ("DROP SCHEMA other", "there are entries that depend on it"),
@@ -250,7 +251,11 @@ def test_a_negative_interval_cannot_leave_the_catalog(lake: duckdb.DuckDBPyConne
     ask(lake, "CALL ducklake_flush_inlined_data('lake')")
 
 
-def test_a_nanosecond_time_ends_the_duckdb_that_writes_it_to_parquet(home: Path, tmp_path: Path) -> None:
+def test_a_nanosecond_time_is_refused_since_it_ends_the_duckdb_that_writes_it_to_parquet(
+    home: Path, tmp_path: Path, lake: duckdb.DuckDBPyConnection
+) -> None:
+    with pytest.raises(duckdb.Error, match="TIME_NS would end the node"):
+        ask(lake, "CREATE TABLE fine AS SELECT '12:00:00'::TIME_NS AS t")
     # In a DuckDB of its own, as a node that meets this has to be started anew.
     with duckdb.connect(":memory:", config=extensions.config(home)) as alone:
         alone.execute(f"ATTACH 'ducklake:{tmp_path}/meta.ducklake' AS own (DATA_PATH '{tmp_path}')")
@@ -364,22 +369,34 @@ def test_a_native_transaction_does_not_hold_and_one_by_query_does(
     assert connection.execute("FROM r.undone").fetchall() == [(1,)]
 
 
-def test_a_computed_default_keeps_new_clients_out_until_it_is_dropped(
-    pair: Pair, home: Path, lake: duckdb.DuckDBPyConnection
+def test_a_computed_default_is_refused_since_it_would_keep_new_clients_out(
+    lake: duckdb.DuckDBPyConnection,
 ) -> None:
-    ask(lake, "CREATE TABLE stamped (i INT, made TIMESTAMP DEFAULT now())")
+    stamped = "CREATE TABLE stamped (i INT, made TIMESTAMP DEFAULT now())"
+    with pytest.raises(duckdb.Error, match="computed, and would keep every client from attaching"):
+        ask(lake, stamped)
+    # A node without the door before it.
+    node = NodeProcess("bare", "lake", stamped)
     try:
-        ask(lake, "INSERT INTO stamped (i) VALUES (1)")
-        assert ask(lake, "SELECT made IS NOT NULL FROM stamped") == [(True,)]
-        with pytest.raises(duckdb.BinderException, match='Catalog "r" does not exist'), attached(pair, home):
+        with (
+            pytest.raises(duckdb.BinderException, match='Catalog "r" does not exist'),
+            client(node.port, node.token),
+        ):
             pass
     finally:
-        lake.execute(
-            f"FROM quack_query('{pair.uri}', 'ALTER TABLE stamped ALTER made DROP DEFAULT', token => ?)",
-            [pair.token],
-        )
+        node.stop()
+
+
+def test_a_constant_default_works(lake: duckdb.DuckDBPyConnection, pair: Pair, home: Path) -> None:
+    ask(
+        lake,
+        "CREATE TABLE filled (i INT, day DATE DEFAULT DATE '2026-01-01', yes BOOL DEFAULT true NOT NULL)",
+    )
+    lake.execute("CREATE TABLE r.filled_too (i INT, n INT DEFAULT -1, yes BOOL DEFAULT true)")
     with attached(pair, home) as connection:
-        assert connection.execute("SELECT i FROM r.stamped").fetchall() == [(1,)]
+        ask(connection, "INSERT INTO filled (i) VALUES (1)", "INSERT INTO filled_too (i) VALUES (1)")
+        assert ask(connection, "SELECT day::VARCHAR, yes FROM filled") == [("2026-01-01", True)]
+        assert ask(connection, "SELECT n, yes FROM filled_too") == [(-1, True)]
 
 
 def test_views(lake: duckdb.DuckDBPyConnection) -> None:

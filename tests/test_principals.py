@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -356,6 +357,15 @@ def test_keys_are_fetched_once_and_anew_when_the_issuer_rotates_them(issuer: Iss
     issuer.new_key("two")
     assert source.authenticate(issuer.sign("two")) is not None
     assert issuer.fetches == 2
+
+
+def test_logins_at_once_share_the_first_fetch_of_the_keys(issuer: Issuer) -> None:
+    source = rs256(issuer)
+    token = issuer.sign("one")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(source.authenticate, [token] * 8))
+    assert all(found)
+    assert issuer.fetches == 1
 
 
 def test_made_up_key_ids_do_not_make_us_fetch_at_will(issuer: Issuer) -> None:

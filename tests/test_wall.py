@@ -95,6 +95,10 @@ WRITES = [
     "merge into t using u using (a) when matched then update when not matched by target then insert by name"
     " when not matched by source then do nothing",
     "create table x (a int not null, b varchar default 'x', c timestamp with time zone)",
+    "create table x (a int default 1 not null, b int default (-2), c date default date '2020-01-01', d int)",
+    "create table x(a int default(null), b boolean default(cast('t' as boolean)), c varchar default 'a,b)')",
+    "alter table t alter a set default 'now()'",
+    'create table x ("default" int, b double default -1.5e3 check (b > 0))',
     "create or replace table lake.demo.x as from t",
     "create temp table x as from t",
     "create view v (a) as select 1",
@@ -177,6 +181,22 @@ NOBODY = [
     "create macro sum(a) as a",
     "create temp macro getenv(a) as a",
     "create table x (a int default getenv('x'))",
+    "create table x (a timestamp default now())",
+    "create table x (a timestamp default(now()) not null, b int)",
+    "create table x (a int default 1 + 0)",
+    "create table x (a int default +1)",
+    "create table x (b int, a timestamp not null default current_timestamp)",
+    "create table x (a interval default interval 1 day)",
+    "create table x (a int[] default [])",
+    "alter table t add column a uuid default uuid()",
+    "alter table t alter column a set default -b",
+    "create table x (a time_ns)",
+    "create table x (a struct(b time_ns[]))",
+    "create table x as select '12:00'::TIME_NS as a",
+    "create table x as select cast('12:00' as \"Time_NS\") as a",
+    "insert into t select '12:00'::time_ns",
+    "alter table t alter a type time_ns",
+    "create view v as select '12:00'::time_ns",
     "create table x (a int default (select 1))",
     "alter table t alter a type int using (from u)",
     "alter database lake rename to x",
@@ -603,3 +623,55 @@ def test_whatever_grants_let_through_reads_only_what_was_granted(
     except duckdb.Error:
         return
     assert ("SECRET",) not in rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("INSERT INTO t VALUES (1, 'x', -2.5, NULL, true, [1, 2], {'a': 1})", 1),
+        ("insert into lake.demo.t (a, b) values (1, (2)), (3, 4) -- (5)", 2),
+        ("INSERT INTO t VALUES (DATE '2020-01-01', TIMESTAMPTZ '2020-01-01 00:00+02', INTERVAL '1' DAY)", 0),
+        ("INSERT INTO t VALUES (DATE '2020-01-01', '1'::BIGINT)", 1),
+        ("INSERT INTO t VALUES (now())", 0),
+        ("INSERT INTO t VALUES (uuid())", 0),
+        ("INSERT INTO t VALUES (current_user)", 0),
+        ("INSERT INTO t VALUES (DEFAULT)", 0),
+        ("INSERT INTO t DEFAULT VALUES", 0),
+        ("INSERT INTO t VALUES ((SELECT 1))", 0),
+        ("INSERT INTO t SELECT 1", 0),
+        ("INSERT INTO t VALUES (1) RETURNING i", 0),
+        ("WITH x AS (SELECT 1) INSERT INTO t VALUES (1)", 0),
+        ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", 0),
+        ("EXPLAIN INSERT INTO t VALUES (1)", 0),
+        ("VALUES (1)", 0),
+        ("UPDATE t SET a = 1", 0),
+    ],
+)
+def test_only_one_insert_of_literals_may_share_a_transaction(wall: Wall, sql: str, rows: int) -> None:
+    verdict = wall.check(WRITER, sql)
+    assert verdict.allowed, verdict.reason
+    assert verdict.rows == rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "plain"),
+    [
+        *((sql, True) for sql in READS if not sql.startswith(("use", "set"))),
+        *((sql, "temp" not in sql) for sql in WRITES if not sql.startswith("call")),
+        ("CREATE TABLE temp.x (i INT)", False),
+        ("CREATE TABLE temp.main.x (i INT)", False),
+        ("CREATE OR REPLACE TEMPORARY VIEW x AS SELECT 1", False),
+        ("INSERT INTO temp.x VALUES (1)", False),
+        ("BEGIN", False),
+        ("COMMIT", False),
+        ("USE lake.demo", False),
+        ("SET TimeZone = 'UTC'", False),
+        ("SELECT 1; BEGIN", False),
+        ("EXPLAIN ANALYZE CREATE TEMP TABLE x AS SELECT 1", False),
+        ("CALL lake.set_commit_message('me', 'why')", False),
+    ],
+)
+def test_the_verdict_tells_what_leaves_something_in_the_session(wall: Wall, sql: str, plain: bool) -> None:
+    verdict = wall.check(WRITER, sql)
+    assert verdict.allowed, verdict.reason
+    assert verdict.plain == plain

@@ -169,6 +169,11 @@ class Settings(BaseSettings):
         "Door", "Address that this replica's nodes listen on for other doors.", "127.0.0.1"
     )
     node_port: Port = _setting("Door", "Port of the first node, the next ones follow; 0 takes free ones.", 0)
+    group_commit: bool = _setting(
+        "Door",
+        "Gather small inserts that come at once into one commit, where no other door or peer shares.",
+        True,
+    )
     peers: Pairs = _setting("Door", "Nodes of other replicas: NAME=HOST:PORT,NAME=HOST:PORT.", {})
     public_role: PrincipalRole = _setting(
         "Door", "Role of whoever holds the public token.", PrincipalRole.WRITER

@@ -198,7 +198,7 @@ class RoundRobin:
     """A TCP load balancer that knows nothing: each connection goes to the next port."""
 
     def __init__(self, *ports: int) -> None:
-        self._ports = list(ports)
+        self.ports = list(ports)
         self._next = 0
         balancer = self
 
@@ -219,10 +219,10 @@ class RoundRobin:
     def carry(self, inbound: socket.socket) -> None:
         """Joins a client's socket to the next door's."""
         self._next += 1
-        with socket.create_connection(("127.0.0.1", self._ports[self._next % len(self._ports)])) as outbound:
-            back = threading.Thread(target=_pump, args=(outbound, inbound), daemon=True)
+        with socket.create_connection(("127.0.0.1", self.ports[self._next % len(self.ports)])) as outbound:
+            back = threading.Thread(target=pump, args=(outbound, inbound), daemon=True)
             back.start()
-            _pump(inbound, outbound)
+            pump(inbound, outbound)
             back.join()
 
     def close(self) -> None:
@@ -230,7 +230,8 @@ class RoundRobin:
         self._server.server_close()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Carries bytes until one side closes."""
     try:
         while data := source.recv(1 << 18):
             sink.sendall(data)

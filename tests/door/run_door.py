@@ -1,8 +1,9 @@
 """A door in a process of its own: `python -m tests.door.run_door` reads its plan from standard input.
 
 The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
-"native_names": bool, "audit": path or null}`; further lines are `{"nodes": [...]}`, `{"revoke": name}` or
-`{"drain": name}`. The port is printed once it accepts, then a line per node asked for or statement abandoned.
+"native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool, "trusted_proxies": text,
+"fence": bool}`; further lines are `{"nodes": [...]}`, `{"revoke": name}`, `{"drain": name}` or `{"fence": bool}`.
+The port is printed once it accepts, then a line per node asked for or statement abandoned.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +23,24 @@ import uvloop
 from azquack.door.app import Door
 from azquack.door.audit import Audit
 from azquack.door.limits import Limits
-from azquack.door.ports import Access, NodeAddress, Principal, RoleName
+from azquack.door.ports import Access, NodeAddress, Principal
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
+from azquack.principals import Role
+from azquack.wall import Wall
+
+# Looking up this token takes as long as an issuer of JWTs that does not answer.
+SLOW = "slow-token"
 
 
 @dataclass(frozen=True)
 class Person:
     name: str
-    role: RoleName
+    role: Role
     fingerprint: str
     expires: float | None = None
+    grants: None = None
 
 
 class People:
@@ -40,11 +48,14 @@ class People:
 
     def __init__(self, people: dict[str, Any]) -> None:
         self._people = {
-            token: Person(name, role, hashlib.sha256(token.encode()).hexdigest()[:16], *more)
+            token: Person(name, Role(role), hashlib.sha256(token.encode()).hexdigest()[:16], *more)
             for token, (name, role, *more) in people.items()
         }
 
     def authenticate(self, token: str) -> Principal | None:
+        if token == SLOW:
+            print("slow login", flush=True)
+            time.sleep(3)
         return self._people.get(token)
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
@@ -65,13 +76,17 @@ async def main() -> None:
     audit = None
     if plan.get("audit"):
         audit = Audit(_appender(Path(plan["audit"])), text=True)
+    fence = plan.get("fence", True)
     door = Door(
         nodes=nodes,
         principals=people,
         seal=Seal(plan["secret"]),
         limits=Limits(**plan.get("limits", {})),
         audit=audit,
+        wall=Wall() if plan.get("wall") else None,
         native_names=plan.get("native_names", True),
+        group_commit=plan.get("group_commit", False),
+        fence=lambda: fence,
         ask_node=_asked,
         runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
     )
@@ -86,6 +101,7 @@ async def main() -> None:
             people.revoke(order["revoke"])
         if "drain" in order:
             nodes.drain(order["drain"])
+        fence = order.get("fence", fence)
         print("done", flush=True)
     await server.stop()
 
@@ -104,7 +120,7 @@ def _appender(file: Path) -> Callable[[str], object]:
 
 def _listening(plan: dict[str, Any]) -> Listening:
     files: Any = {name: Path(path) for name, path in plan.get("tls", {}).items()}
-    return Listening(port=plan.get("port", 0), **files)
+    return Listening(port=plan.get("port", 0), trusted_proxies=plan.get("trusted_proxies", ""), **files)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from azquack import wire
 from azquack.door.audit import fingerprint, without_secrets
 from tests.door.conftest import StartDoor, StartNode
-from tests.door.parts import ANN, client
+from tests.door.parts import ANN, client, post
 
 
 def test_statements_that_differ_in_literals_and_blanks_have_one_fingerprint() -> None:
@@ -40,6 +42,8 @@ def test_every_start_has_its_finish_and_no_token_is_written(
     with client(door.port) as ann:
         ann.there("SELECT 1")
         ann.rows("INSERT INTO r.t VALUES (1)")
+        ann.there("INSERT INTO t FROM range(300)")
+        ann.there("UPDATE t SET i = 7 WHERE i < 10")
         with pytest.raises(duckdb.Error):
             ann.there("selectx")
     lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -49,6 +53,34 @@ def test_every_start_has_its_finish_and_no_token_is_written(
     by_text = {line["text"]: finishes[line["id"]] for line in starts.values() if "text" in line}
     assert by_text["SELECT 1"]["outcome"] == "ok"
     assert by_text["selectx"]["outcome"] == "error"
+    assert by_text["INSERT INTO t FROM range(300)"]["rows"] == 300
+    assert by_text["UPDATE t SET i = 7 WHERE i < 10"]["rows"] == 11
+    assert "rows" not in by_text["SELECT 1"]
     assert [line["table"] for line in starts.values() if line.get("kind") == "append"] == ["main.t"]
     assert {line["principal"] for line in starts.values()} == {"ann"}
     assert ANN not in log.read_text()
+
+
+def test_refusals_before_the_wall_are_written_too_and_cannot_fill_the_disk(
+    start_node: StartNode, start_door: StartDoor, tmp_path: Path
+) -> None:
+    log = tmp_path / "audit.jsonl"
+    limits = {"requests_per_principal": 2, "failed_logins": 1000}
+    door = start_door(start_node("n1"), audit=str(log), limits=limits)
+    with client(door.port) as ann:
+        for _ in range(20):
+            with contextlib.suppress(duckdb.Error):
+                ann.there("SELECT 1")
+        with pytest.raises(duckdb.Error, match="Too many requests of ann"):
+            ann.there("SELECT 1")
+        for _ in range(200):
+            post(door.port, wire.connection_request(wire.ConnectionRequest("wrong")))
+        post(door.port, wire.prepare("A" * 40, "SELECT 1"))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    starts = {line["id"]: line for line in lines if line["event"] == "start"}
+    refused = {line["id"]: line["reason"] for line in lines if line.get("outcome") == "refused"}
+    assert refused.keys() <= starts.keys()
+    assert {"rate", "token"} <= set(refused.values())
+    assert {starts[id]["principal"] for id, reason in refused.items() if reason == "rate"} == {"ann"}
+    assert all(starts[id]["kind"] == "login" for id, reason in refused.items() if reason == "token")
+    assert len(refused) < 60

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from pathlib import Path
 
 import duckdb
+import httpx
 import psutil
 import pytest
 
 from azquack import wire
 from azquack.door.limits import Busy, Failures, Rate, Slots
+from azquack.wall.parser import LONG, Parser
 from tests.door.conftest import StartDoor, StartNode
 from tests.door.parts import ANN, Client, client, post, program, wait_until
+from tests.door.run_door import SLOW
 
 HEAD = b"POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
 
@@ -244,3 +248,77 @@ def test_a_client_that_does_not_read_its_answer_is_closed(
         wait_until("The answer did not come", lambda: sock.recv(1, socket.MSG_PEEK))
         # The one slot of this principal comes free only when the door gives the silent reader up.
         assert good.there("SELECT 1") == [(1,)]
+
+
+def test_a_login_that_waits_for_its_issuer_holds_nobody_up(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1"))
+    answers: list[bytes] = []
+
+    def log_in_slowly() -> None:
+        login = wire.connection_request(wire.ConnectionRequest(SLOW))
+        answers.append(post(door.port, login).content)
+
+    with client(door.port) as ann:
+        slow = threading.Thread(target=log_in_slowly)
+        slow.start()
+        assert door.line("The slow login did not arrive") == "slow login"
+        assert ann.there("SELECT 42") == [(42,)]
+        assert not answers, "the statement waited for the login"
+        slow.join(30)
+    assert "not known here" in wire.parse_error(answers[0])
+
+
+def test_long_texts_do_not_hold_up_short_ones_at_the_parser() -> None:
+    parser = Parser()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with parser._connection("x" * (LONG + 1)):
+            held.set()
+            done.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    try:
+        assert parser.statements("SELECT 1")[0].kind == "SELECT"
+    finally:
+        done.set()
+        holder.join()
+        parser.close()
+
+
+def login_from(port: int, forwarded: str, token: str) -> str:
+    """The sentence that answers a login with X-Forwarded-For; empty when it was let in."""
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/quack",
+        content=wire.connection_request(wire.ConnectionRequest(token)),
+        headers={"x-forwarded-for": forwarded},
+        trust_env=False,
+        timeout=20,
+    ).content
+    failed = wire.parse_header(answer).type is wire.MessageType.ERROR
+    return wire.parse_error(answer) if failed else ""
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8", "*"])
+def test_a_trusted_proxy_is_believed_whom_it_speaks_for(
+    start_node: StartNode, start_door: StartDoor, trusted: str
+) -> None:
+    door = start_door(start_node("n1"), trusted_proxies=trusted, limits={"failed_logins": 2})
+    for _ in range(2):
+        assert "not known here" in login_from(door.port, "192.0.2.1", "wrong")
+    assert "Too many failed logins" in login_from(door.port, "192.0.2.1", ANN)
+    assert login_from(door.port, "192.0.2.2", ANN) == ""
+
+
+@pytest.mark.parametrize("trusted", ["", "192.0.2.9"])
+def test_nobody_else_is_believed_whom_they_speak_for(
+    start_node: StartNode, start_door: StartDoor, trusted: str
+) -> None:
+    door = start_door(start_node("n1"), trusted_proxies=trusted, limits={"failed_logins": 2})
+    for number in range(2):
+        assert "not known here" in login_from(door.port, f"192.0.2.{number}", "wrong")
+    assert "Too many failed logins" in login_from(door.port, "192.0.2.99", ANN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
@@ -260,3 +261,41 @@ def test_the_door_shows_whether_it_is_well_and_nothing_else(start_door: StartDoo
         answer = httpx.get(f"http://127.0.0.1:{door.port}{path}", trust_env=False)
         assert answer.status_code == status, path
         assert "server" not in answer.headers
+
+
+def test_a_door_without_its_lease_withholds_answers(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1", "CREATE TABLE t (i INTEGER)"))
+    with client(door.port) as ann:
+        door.order({"fence": False})
+        with pytest.raises(duckdb.Error, match="withheld"):
+            ann.there("SELECT 42")
+        with pytest.raises(duckdb.Error, match="withheld"):
+            ann.rows("INSERT INTO r.t VALUES (1)")
+        door.order({"fence": True})
+        assert ann.there("SELECT 42") == [(42,)]
+
+
+def test_a_group_of_inserts_is_not_acknowledged_without_the_lease(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1", "lake", "CREATE TABLE t (i INTEGER)"), wall=True, group_commit=True)
+    answers: list[str] = []
+
+    def insert(each: Client) -> None:
+        for _ in range(10):
+            try:
+                each.there("INSERT INTO t VALUES (1)")
+                answers.append("acknowledged")
+            except duckdb.Error as error:
+                answers.append(str(error))
+
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(client(door.port)) for _ in range(4)]
+        door.order({"fence": False})
+        threads = [threading.Thread(target=insert, args=(each,)) for each in crowd]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(60)
+    assert len(answers) == 40
+    assert all("withheld" in each for each in answers)

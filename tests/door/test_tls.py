@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 import trustme
 
 from tests.door.conftest import StartDoor
+from tests.door.parts import wait_until
+from tests.door.test_limits import closed
 
 
 @pytest.fixture
@@ -39,6 +43,50 @@ def test_the_door_speaks_tls(start_door: StartDoor, authority: trustme.CA, files
     assert get(door.port, context) == 200
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"http://127.0.0.1:{door.port}/healthz", trust_env=False)
+
+
+def test_handshakes_count_among_the_open_sockets_and_do_not_last(
+    start_door: StartDoor, authority: trustme.CA, files: dict[str, str]
+) -> None:
+    limits = {"connections_per_address": 20, "head_seconds": 2.0}
+    door = start_door(tls={name: files[name] for name in ("certificate", "key")}, limits=limits)
+    with contextlib.ExitStack() as stack:
+        flood = [stack.enter_context(socket.create_connection(("127.0.0.1", door.port))) for _ in range(50)]
+        wait_until("The flood was let in", lambda: sum(closed(sock) for sock in flood) == 30)
+        wait_until("A handshake without end was left open", lambda: all(closed(sock) for sock in flood))
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    assert get(door.port, context) == 200
+
+
+def test_a_request_right_behind_the_handshake_is_answered(
+    start_door: StartDoor, authority: trustme.CA, files: dict[str, str]
+) -> None:
+    door = start_door(tls={name: files[name] for name in ("certificate", "key")})
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    inbound, outbound = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(inbound, outbound, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as sock:
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outbound.read())
+                inbound.write(sock.recv(1 << 16))
+        # The end of the handshake and the request leave in one packet.
+        tls.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        sock.sendall(outbound.read())
+        answer = b""
+        while b"ok\n" not in answer:
+            received = sock.recv(1 << 16)
+            assert received, f"the door closed after {answer!r}"
+            inbound.write(received)
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while record := tls.read():
+                    answer += record
+        assert answer.startswith(b"HTTP/1.1 200")
 
 
 def test_only_a_client_with_a_certificate_is_let_in(

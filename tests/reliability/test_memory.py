@@ -63,7 +63,7 @@ def test_a_query_beyond_the_limit_of_its_node_is_refused_in_a_sentence(lake: Lak
     lake.start()
     node = lake.query.process("query-node-1")
     with lake.writers.connected() as connection:
-        with pytest.raises(duckdb.Error, match="failed to allocate|Out of Memory"):
+        with pytest.raises(duckdb.Error, match=r"failed to allocate|Out of Memory"):
             connection.execute(remote(HOG)).fetchall()
         assert connection.execute(remote("SELECT 42")).fetchall() == [(42,)]
     assert lake.query.process("query-node-1").pid == node.pid

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from azquack.door.seal import label
+from azquack.door.sessions import Session
 from azquack.sql import MASK
 
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|\b\d+(?:\.\d+)?\b", re.DOTALL)
@@ -31,6 +33,15 @@ def fingerprint(sql: str) -> str:
 def without_secrets(sql: str) -> str:
     """`sql`; when it speaks of anything secret, with every string in it masked."""
     return _STRING.sub(f"'{MASK}'", sql) if _SECRET_WORD.search(sql) else sql
+
+
+def about(session: Session) -> dict[str, str]:
+    """What every line about a session says."""
+    return {
+        "principal": session.principal.name,
+        "session": label(session.connection_id),
+        "node": session.node.name,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ class Audit:
         return entry
 
     def finish(self, entry: Entry, outcome: str, **facts: Any) -> None:
-        """Notes the end of what `start` noted; `outcome` is ok, error, refused, broken or abandoned."""
+        """Notes the end of what `start` noted; `outcome` is ok, error, refused, broken or gone."""
         who = {key: entry.common[key] for key in ("principal", "session", "node") if key in entry.common}
         duration = round(time.monotonic() - entry.began, 6)
         self._line(entry, event="finish", **(who | facts), outcome=outcome, seconds=duration)

@@ -12,6 +12,9 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+NOT_QUACK_1 = (
+    "This server speaks Quack 1: use DuckDB 1.5 (1.5.3 or later), for example `pip install duckdb==1.5.5`"
+)
 CONTENT_TYPE = b"application/vnd.duckdb"
 SLOWEST = 100_000  # bytes per second that a body must come with, once its grace is over
 PREFIX = 4096
@@ -21,12 +24,14 @@ class Refusal(Exception):
     """The door refuses. `reason` is a word for the metrics, the sentence is for the user.
 
     `status` is 200 where a Quack client shall read the sentence, else an HTTP status; the socket then closes.
+    `audited` is set once it stands in the audit log.
     """
 
     def __init__(self, reason: str, sentence: str, status: int = 200) -> None:
         super().__init__(sentence)
         self.reason = reason
         self.status = status
+        self.audited = False
 
 
 class Gone(Exception):

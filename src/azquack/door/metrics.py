@@ -34,6 +34,12 @@ class Metrics:
             registry=registry,
         )
         self.refusals = Counter("azquack_door_refusals", "Refusals by reason.", ["reason"], registry=registry)
+        self.group_sizes = Histogram(
+            "azquack_door_group_inserts",
+            "Small inserts that one commit held.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
         self.running = Gauge("azquack_door_statements", "Statements that run.", registry=registry)
         self.queued = Gauge("azquack_door_queue", "Statements that wait for a slot.", registry=registry)
         self.connections = Gauge("azquack_door_connections", "Open client sockets.", registry=registry)

@@ -34,7 +34,10 @@ class Principals(Protocol):
 
 
 class Verdict(Protocol):
-    """Whether a statement is allowed; `kind` is for the audit log, `reason` for the user."""
+    """Whether a statement is allowed; `kind` is for the audit log, `reason` for the user.
+
+    `plain`: it leaves nothing behind in its session. `rows`: so many literal rows it inserts, if that is all it does.
+    """
 
     @property
     def allowed(self) -> bool: ...
@@ -42,6 +45,10 @@ class Verdict(Protocol):
     def kind(self) -> str: ...
     @property
     def reason(self) -> str: ...
+    @property
+    def plain(self) -> bool: ...
+    @property
+    def rows(self) -> int: ...
 
 
 class Wall(Protocol):

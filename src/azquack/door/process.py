@@ -37,6 +37,7 @@ CANARY_EVERY = 10.0
 CANARY_TIMEOUT = 10.0
 REFRESH_EVERY = 30.0
 LOOPBACK = "127.0.0.1"
+LOOPBACKS = (LOOPBACK, "::1", "localhost")
 FUNCTIONS = "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions()"
 
 
@@ -129,11 +130,16 @@ class DoorProcess:
             audit=audit,
             native_names=bool(self._plan["public"]),
             read_only=settings.read_only and bool(self._plan["public"]),
+            group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),
             ready=lambda: self._board.ready or self._replica.standby,
             fence=self._replica.may_answer,
             ask_node=self._ask_node,
             runaway=self._end_node,
         )
+
+    def _is_only_door(self) -> bool:
+        """Whether every statement of a session must come through this door: nobody else reaches its nodes."""
+        return not self._peers and self._settings.node_host in LOOPBACKS
 
     async def _ask_node(self, access: Access) -> None:
         if (child := self._plan["on_demand"].get(access)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 from azquack import wire
 from azquack.door.exchange import Exchange, Refusal
@@ -18,6 +19,13 @@ BROKE = f"The DuckDB node broke off; whether this statement took effect is not k
 FENCED = "This node has lost its lease on the catalog, and its answer is withheld: try again in a moment"
 PATIENCE = 0.5  # seconds after which it pays to watch whether the client is still there
 ERROR_LIMIT = 1 << 20
+
+
+class Outcome(NamedTuple):
+    """How a request ended: ok, error, broken, refused or gone; and the rows that it changed, where that is known."""
+
+    word: str
+    rows: int | None = None
 
 
 class Relay:
@@ -35,8 +43,8 @@ class Relay:
 
     async def pass_on(
         self, exchange: Exchange, session: Session, body: bytes | AsyncIterator[bytes], length: int
-    ) -> str:
-        """Returns the outcome: ok, error or broken. Raises `Refusal` before anything was answered."""
+    ) -> Outcome:
+        """Returns ok, error or broken. Raises `Refusal` before anything was answered."""
         node = session.node
         node.running += 1
         try:
@@ -56,12 +64,12 @@ class Relay:
                 node.healthy = False
                 raise Refusal("node", LOST) from None
             if exchange.answered:
-                return "broken"
+                return Outcome("broken")
             raise Refusal("broken", BROKE) from None
         finally:
             node.running -= 1
 
-    async def _answer(self, exchange: Exchange, response: Response) -> str:
+    async def _answer(self, exchange: Exchange, response: Response) -> Outcome:
         length = dict(response.headers).get(b"content-length")
         if response.status != 200 or length is None:
             raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
@@ -76,14 +84,15 @@ class Relay:
                 if wire.parse_error(whole) == INVALID_ID:
                     raise Refusal("ended", ENDED)
             await exchange.answer(whole)
-            return "error"
+            return Outcome("error")
         await exchange.begin(left)
         left -= len(first)
+        rows = wire.count_of(first) if left == 0 else None
         await exchange.chunk(first, more=left > 0)
         async for chunk in chunks:
             left -= len(chunk)
             await exchange.chunk(chunk, more=left > 0)
-        return "ok"
+        return Outcome("ok", rows)
 
     @asynccontextmanager
     async def _watched(self, exchange: Exchange, session: Session) -> AsyncIterator[None]:

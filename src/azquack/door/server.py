@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,24 +74,25 @@ class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with a deadline and a size for the head of each request."""
 
     guard: Guard
+    entered = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else "local"
-        self._entered = self.guard.enter(self._address)
         self._head_timer: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
+        self.entered = self.entered or self.guard.enter(self._address)
         super().connection_made(transport)
-        if self._entered:
+        if self.entered:
             self._start_head_timer()
         else:
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
-        if self._entered:
-            self._entered = False
+        if self.entered:
+            self.entered = False
             self.guard.leave(self._address)
         super().connection_lost(exc)
 
@@ -122,6 +125,66 @@ class GuardedProtocol(HttpToolsProtocol):
             self._head_timer = None
 
 
+class TlsServer(QuietServer):
+    """Accepts sockets and shakes hands for TLS itself.
+
+    asyncio tells of a socket only after its handshake: until then nobody would count it.
+    """
+
+    def __init__(self, config: uvicorn.Config, protocol: type[GuardedProtocol], tls: ssl.SSLContext) -> None:
+        super().__init__(config)
+        self._protocol = protocol
+        self._guard = protocol.guard
+        self._tls = tls
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to accept on `sockets`."""
+        self.servers = []
+        for listener in sockets or []:
+            listener.setblocking(False)
+            listener.listen(self.config.backlog)
+            self._start(self._accept(listener))
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does; handshakes under way are given up."""
+        for task in self._tasks:
+            task.cancel()
+        await super().shutdown(sockets)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                sock, peer = await asyncio.get_running_loop().sock_accept(listener)
+            except OSError:
+                # Out of file descriptors, or a client that left at once.
+                await asyncio.sleep(0.05)
+            else:
+                self._start(self._welcome(sock, peer[0]))
+
+    async def _welcome(self, sock: socket.socket, address: str) -> None:
+        if not self._guard.enter(address):
+            sock.close()
+            return
+        protocol = self._protocol(config=self.config, server_state=self.server_state, app_state={})
+        protocol.entered = True
+        loop, seconds = asyncio.get_running_loop(), self._guard.limits.head_seconds
+        try:
+            await loop.connect_accepted_socket(
+                lambda: protocol, sock, ssl=self._tls, ssl_handshake_timeout=seconds
+            )
+        except OSError:
+            # An SSLError and an end of patience are OSErrors too.
+            self._guard.leave(address)
+            sock.close()
+
+
 class DoorServer:
     """Runs a `Door` on a socket: `start`, then `port` is known, then `stop`."""
 
@@ -135,9 +198,12 @@ class DoorServer:
     async def start(self) -> None:
         """Returns when the door accepts. Raises `StartError` when it cannot listen."""
         where = self._listening
+        guard = Guard(self._door.limits, self._door.metrics, shared=bool(where.trusted_proxies))
+        protocol: type[GuardedProtocol] = type("Protocol", (GuardedProtocol,), {"guard": guard})
+        config, tls = self._config(protocol), _tls(where)
         sock = listening_socket(where.host, where.port)
         self.port = sock.getsockname()[1]
-        self._server = QuietServer(self._config())
+        self._server = TlsServer(config, protocol, tls) if tls else QuietServer(config)
         serving = asyncio.create_task(self._server.serve(sockets=[sock]))
         self._tasks = [serving, asyncio.create_task(self._door.nodes.watch())]
         while not self._server.started:
@@ -159,15 +225,8 @@ class DoorServer:
         await asyncio.gather(watching, return_exceptions=True)
         await self._door.nodes.close()
 
-    def _config(self) -> uvicorn.Config:
+    def _config(self, protocol: type[GuardedProtocol]) -> uvicorn.Config:
         where, limits = self._listening, self._door.limits
-        guard = Guard(limits, self._door.metrics, shared=bool(where.trusted_proxies))
-        protocol = type("Protocol", (GuardedProtocol,), {"guard": guard})
-        tls: dict[str, Any] = {}
-        if where.certificate is not None:
-            tls = {"ssl_certfile": where.certificate, "ssl_keyfile": where.key}
-        if where.client_ca is not None:
-            tls |= {"ssl_ca_certs": str(where.client_ca), "ssl_cert_reqs": ssl.CERT_REQUIRED}
         return uvicorn.Config(
             self._door,
             http=protocol,
@@ -182,5 +241,18 @@ class DoorServer:
             proxy_headers=bool(where.trusted_proxies),
             forwarded_allow_ips=where.trusted_proxies or None,
             timeout_keep_alive=int(limits.idle_seconds),
-            **tls,
         )
+
+
+def _tls(where: Listening) -> ssl.SSLContext | None:
+    if where.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(where.certificate, where.key)
+        if where.client_ca is not None:
+            context.load_verify_locations(where.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(f"the door's TLS files cannot be used: {error.strerror or error}") from None
+    return context

@@ -22,13 +22,18 @@ ENDED = f"This session has ended on its DuckDB node, which restarted or closed i
 
 @dataclass(slots=True)
 class Session:
-    """A session that is open as far as this door knows."""
+    """A session that is open as far as this door knows.
+
+    `plain` is true while it is as its login left it: no transaction, no setting, no temporary table. Only the
+    door that opened it and has seen all its statements can say so.
+    """
 
     connection_id: str
     ticket: Ticket
     principal: Principal
     node: Node
     seen: float
+    plain: bool = False
 
 
 class Sessions:
@@ -73,7 +78,9 @@ class Sessions:
         ticket = Ticket(
             inner, node.name, principal.name, principal.role, principal.fingerprint, principal.expires
         )
-        return self._note(self._seal.close(ticket), ticket, principal, node)
+        session = self._note(self._seal.close(ticket), ticket, principal, node)
+        session.plain = True
+        return session
 
     def find(self, connection_id: str) -> Session:
         """The session of a sealed id. Raises `Refusal` when it is forged, over, or no longer allowed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -22,7 +23,8 @@ class Keys(PyJWKClient):
     """The public keys of an issuer: kept for `lifespan` seconds, fetched anew for an unknown key.
 
     A token with a made-up key id must not make us fetch at will, so there are `pause` seconds between two
-    fetches; and keys that were known stay in force while the issuer cannot be reached.
+    fetches; and keys that were known stay in force while the issuer cannot be reached. Of logins at once on
+    several threads one fetches; the others wait only where no keys are known yet.
     """
 
     def __init__(self, url: str, lifespan: float = 3600, pause: float = 30, timeout: float = 5) -> None:
@@ -30,8 +32,21 @@ class Keys(PyJWKClient):
         self._keep, self._pause = lifespan, pause
         self._set: PyJWKSet | None = None
         self._tried = float("-inf")
+        self._lock = threading.Lock()
 
     def get_jwk_set(self, refresh: bool = False) -> PyJWKSet:
+        known = self._set
+        if known is not None and time.monotonic() - self._tried < (self._pause if refresh else self._keep):
+            return known
+        if not self._lock.acquire(blocking=known is None):
+            assert known is not None
+            return known
+        try:
+            return self._fetched(refresh)
+        finally:
+            self._lock.release()
+
+    def _fetched(self, refresh: bool) -> PyJWKSet:
         age = time.monotonic() - self._tried
         if self._set is None or age >= (self._pause if refresh else self._keep):
             if age < self._pause:

@@ -122,8 +122,12 @@ class FileSource(TextSource):
         return super().current(name, fingerprint)
 
     def refresh(self) -> None:
-        self._seen = self._state()
-        self._take(book.read(self._path))
+        # Noted last: another thread must not take what it knows for what is in the file.
+        state = self._state()
+        try:
+            self._take(book.read(self._path))
+        finally:
+            self._seen = state
 
     def _look(self) -> None:
         if self._state() == self._seen:

@@ -14,6 +14,14 @@ from azquack.wall.errors import Unclear
 _WORD = re.compile(rb'"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*')
 _LINE_COMMENT = re.compile(rb"--[^\r\n]*")
 _SPACE = b" \t\r\n\f\v"
+_LITERALS = frozenset({"values", "null", "true", "false", "default"})
+# A word of these before or behind a string is a literal of that type.
+# fmt: off
+_TYPES = frozenset({
+    "bigint", "blob", "boolean", "date", "double", "float", "integer", "interval", "smallint", "time", "timestamp",
+    "timestamptz", "tinyint", "varchar",
+})
+# fmt: on
 _WORD_KINDS = (duckdb.token_type.identifier, duckdb.token_type.keyword)
 
 
@@ -77,11 +85,24 @@ class Text:
 
     def is_plain_values(self) -> bool:
         """Whether this is VALUES with literals only; the usual form of a large statement, and harmless."""
+        return self._is_values_of(_LITERALS)
+
+    def literal_rows(self) -> int:
+        """How many rows this VALUES holds; 0 unless all are literals, which may bear a type."""
+        if not self._is_values_of(_LITERALS - {"default"} | _TYPES) or self.called() != ["values"]:
+            return 0
+        rows = depth = 0
+        for token in self.tokens:
+            rows += token.text == "(" and not depth
+            depth += (token.text == "(") - (token.text == ")")
+        return rows
+
+    def _is_values_of(self, words: frozenset[str]) -> bool:
         names = [token.name for token in self.tokens if token.name is not None]
         return (
             names[:1] == ["values"]
             and not any(token.quoted for token in self.tokens)
-            and ({"values", "null", "true", "false", "default"}.issuperset(names))
+            and words.issuperset(names)
         )
 
 

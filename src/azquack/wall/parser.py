@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from azquack.sql import literal
 from azquack.wall.errors import Unclear
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -25,6 +26,8 @@ _WIDE_SPACE = re.compile("[\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u20
 # DuckDB's lexer needs a time that grows with the square of how deep comments nest: minutes for 100 kB.
 _DEEPEST_COMMENT = 32
 _BLANK = " \t\r\n\f;"
+# A text of more characters needs up to 2 µs for each of them: not for an event loop.
+LONG = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,31 @@ class Parsed:
     sql: str
 
 
+class _Shared:
+    """A connection that one thread uses at a time."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        # The optimizer makes nothing of a constant call but costs ten times the call itself.
+        connection.execute("PRAGMA disable_optimizer")
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> duckdb.DuckDBPyConnection:
+        self._lock.acquire()
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Parser:
     """Statements and trees from DuckDB itself. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._duckdb = duckdb.connect(":memory:", config=_CONFIG)
-        # The optimizer makes nothing of a constant call but costs ten times the call itself.
-        self._duckdb.execute("PRAGMA disable_optimizer")
+        # Long texts have a connection of their own, so that short ones need not wait for them.
+        self._short, self._long = _Shared(self._duckdb), _Shared(self._duckdb.cursor())
         self._duckdb.execute("SET lock_configuration = true")
-        self._lock = threading.Lock()
         words = self._duckdb.execute(
             "SELECT keyword_name FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
         ).fetchall()
@@ -51,6 +70,9 @@ class Parser:
 
     def close(self) -> None:
         self._duckdb.close()
+
+    def _connection(self, sql: str) -> _Shared:
+        return self._long if len(sql) > LONG else self._short
 
     def statements(self, sql: str) -> list[Parsed]:
         """What `sql` is made of; the parts of a PIVOT without values come with an empty text.
@@ -67,8 +89,8 @@ class Parser:
         if _comment_depth(sql) > _DEEPEST_COMMENT:
             raise Unclear("the comments are nested too deeply")
         try:
-            with self._lock:
-                found = self._duckdb.extract_statements(sql)
+            with self._connection(sql) as connection:
+                found = connection.extract_statements(sql)
         except duckdb.Error as error:
             raise Unclear(str(error)) from None
         parts = [Parsed(statement.type.name, statement.query) for statement in found]
@@ -82,8 +104,9 @@ class Parser:
         Source: https://duckdb.org/docs/stable/data/json/sql_to_and_from_json. Raises `Unclear`.
         """
         try:
-            with self._lock:
-                row = self._duckdb.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()
+            with self._connection(sql) as connection:
+                # No parameter: for one, DuckDB's Python would import pandas and pyarrow wherever they are.
+                row = connection.execute(f"SELECT json_serialize_sql({literal(sql)})").fetchone()
             made: dict[str, Any] = (
                 json.loads(row[0]) if row else {"error": True, "error_message": "no answer"}
             )

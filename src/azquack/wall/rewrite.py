@@ -6,27 +6,10 @@ here, and pieces that are put into a SELECT and parsed by DuckDB. What does not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from azquack.wall.errors import Refused, Unclear
 from azquack.wall.lexer import Text
 from azquack.wall.reader import Reader, Target, target_of
-
-# What a query can begin with.
-_QUERY_WORDS = frozenset(
-    ("select", "from", "values", "with", "table", "pivot", "unpivot", "describe", "show", "summarize")
-)
-
-
-@dataclass(slots=True)
-class Write:
-    """A taken-apart statement: `queries` are texts of SELECTs, `bare` the text that none of them covers."""
-
-    targets: list[Target] = field(default_factory=list)
-    queries: list[str] = field(default_factory=list)
-    bare: list[str] = field(default_factory=list)
-    temporary: bool = False
-    macro: bool = False
+from azquack.wall.write import QUERY_WORDS, Write, bare
 
 
 def take_apart(kind: str, text: Text, reserved: frozenset[str]) -> Write:
@@ -61,7 +44,7 @@ def explained(text: Text, reserved: frozenset[str]) -> str:
     reader = Reader(text, reserved)
     reader.need("explain")
     reader.take("analyze")
-    if reader.sign() == "(" and reader.word(1) not in _QUERY_WORDS and reader.sign(1) != "(":
+    if reader.sign() == "(" and reader.word(1) not in QUERY_WORDS and reader.sign(1) != "(":
         # Options: EXPLAIN (ANALYZE, FORMAT json) …
         while reader.sign() != ")":
             if reader.done or not (reader.tokens[reader.at].name or reader.sign() in ("(", ",")):
@@ -135,7 +118,7 @@ def _insert(reader: Reader, write: Write) -> None:
     write.targets.append(reader.name("insert"))
     if reader.take("as"):
         reader.one()
-    if reader.sign() == "(" and reader.word(1) not in _QUERY_WORDS and reader.sign(1) != "(":
+    if reader.sign() == "(" and reader.word(1) not in QUERY_WORDS and reader.sign(1) != "(":
         reader.group()
     if reader.take("by") and not (reader.take("name") or reader.take("position")):
         raise Unclear("the statement cannot be checked: expected NAME or POSITION")
@@ -238,10 +221,10 @@ def _create(reader: Reader, write: Write) -> None:
     reader.take("if", "not", "exists")
     write.targets.append(reader.schema() if what == "schema" else reader.name("create"))
     if what == "schema":
-        return _bare(reader, write)
+        return bare(reader, write)
     if what in ("macro", "function"):
         write.macro = True
-        _bare(reader, write, "as")
+        bare(reader, write, "as")
         reader.need("as")
         table = reader.take("table")
         write.queries.append(_select("", "" if table else "SELECT", reader.rest()))
@@ -253,7 +236,7 @@ def _create(reader: Reader, write: Write) -> None:
         reader.need("as")
         write.queries.append(reader.rest())
         return None
-    return _bare(reader, write)
+    return bare(reader, write)
 
 
 def _drop(reader: Reader, write: Write) -> None:
@@ -281,7 +264,7 @@ def _alter(reader: Reader, write: Write) -> None:
             write.targets.append(target_of("create", reader.parts()[:-1]))
         else:
             write.targets.append(reader.schema() if what == "schema" else reader.name("create"))
-        return _bare(reader, write)
+        return bare(reader, write)
     reader.need("alter")
     if not (reader.take("table") or reader.take("view")):
         raise Refused("only ALTER TABLE and ALTER VIEW are allowed")
@@ -292,15 +275,4 @@ def _alter(reader: Reader, write: Write) -> None:
     if renames or (reader.word() == "set" and reader.word(1) == "schema"):
         # The new name is anything in the schema, so the right must reach as far.
         write.targets.append(Target("create", name.catalog, name.schema, "*"))
-    return _bare(reader, write)
-
-
-def _bare(reader: Reader, write: Write, *ends: str) -> None:
-    """What comes up to `ends` holds expressions at most (a default, a type, a key), and no query."""
-    first, reader.at = reader.at, reader.find(*ends)
-    for place in range(first, reader.at):
-        token = reader.tokens[place]
-        nested = place and reader.tokens[place - 1].text.startswith("(") and token.name in _QUERY_WORDS
-        if not token.quoted and (nested or token.name in ("select", "from")):
-            raise Unclear(f"the statement cannot be checked: {token.text.upper()} does not belong there")
-    write.bare.append(reader.text.slice(first, reader.at))
+    return bare(reader, write)

@@ -58,6 +58,14 @@ def uses(tree: dict[str, Any]) -> Uses:
     return found
 
 
+def is_constant(tree: dict[str, Any]) -> bool:
+    """Whether the query `tree` is a SELECT of one constant, which may be cast, and of nothing else."""
+    (node,) = tree["select_list"] if len(tree["select_list"]) == 1 else (tree,)
+    while node.get("class") == "CAST":
+        node = node["child"]
+    return bool(node.get("class") == "CONSTANT")
+
+
 # A part of the tree, and the names of the WITH clauses that DuckDB sees there.
 _Scoped = tuple[dict[str, Any] | list[Any], frozenset[str]]
 

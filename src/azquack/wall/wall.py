@@ -13,8 +13,9 @@ from azquack.wall.lexer import Text
 from azquack.wall.parser import Parsed, Parser
 from azquack.wall.pivot import with_values
 from azquack.wall.reader import Target
-from azquack.wall.rewrite import Write, called, explained, is_harmless_setting, take_apart, used
-from azquack.wall.tree import Name, uses
+from azquack.wall.rewrite import called, explained, is_harmless_setting, take_apart, used
+from azquack.wall.tree import Name, is_constant, uses
+from azquack.wall.write import Write
 
 _READS = frozenset({"SELECT", "EXPLAIN", "TRANSACTION", "SET"})
 _WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO", "CREATE", "ALTER", "DROP"})
@@ -31,18 +32,26 @@ _HIDDEN = ("__ducklake", "__duckdb")
 # What a name cannot hold if it is not to be taken for a file: DuckDB reads FROM 'x.parquet' as one.
 _FILE_SIGNS = frozenset("./\\:*?[]{}")
 _CACHED_LENGTH = 8_192
+_COMPUTED = (
+    "the default {} is computed, and would keep every client from attaching: use a constant, and give the value "
+    "in the INSERT"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`kind` names the statement for the audit log (`SELECT`, `INSERT`, … or `UNKNOWN`).
 
-    `reason` is a sentence for the user when it is not allowed, and empty when it is.
+    `reason` is a sentence for the user when it is not allowed, and empty when it is. `plain` says that it leaves
+    nothing in its session: no transaction, setting or temporary table. `rows` is how many literal rows it inserts,
+    if it is nothing but one INSERT of these: it then means the same in all sessions that ran plain statements only.
     """
 
     allowed: bool
     kind: str
     reason: str = ""
+    plain: bool = False
+    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,29 +103,35 @@ class Wall:
             self._target(rights, target)
         except Refused as error:
             return Verdict(False, "INSERT", _sentence(error))
-        return Verdict(True, "INSERT")
+        return Verdict(True, "INSERT", plain=True)
 
     def _judge(self, rights: _Rights, sql: str) -> Verdict:
         kinds: list[str] = []
+        effects: list[Verdict] = []
         try:
             for parsed in self._statements(sql):
                 kinds.append(parsed.kind)
-                self._statement(rights, parsed)
+                effects.append(self._statement(rights, parsed))
         except Refused as error:
             return Verdict(False, ",".join(kinds) or "UNKNOWN", _sentence(error))
         except (KeyError, TypeError) as error:
             # A tree of another shape than the pinned DuckDB's: what is not understood is refused.
             return Verdict(False, ",".join(kinds), f"The statement cannot be checked ({error!r}).")
-        return Verdict(True, ",".join(dict.fromkeys(kinds)) or "EMPTY")
+        plain = all(effect.plain for effect in effects)
+        rows = effects[0].rows if len(effects) == 1 else 0
+        return Verdict(True, ",".join(dict.fromkeys(kinds)) or "EMPTY", plain=plain, rows=rows)
 
     def _statements(self, sql: str) -> list[Parsed]:
         found = self._parser.statements(sql)
+        if any(parsed.kind == "ALTER" and not parsed.sql for parsed in found):
+            # DuckDB makes five statements of ADD COLUMN with a computed default.
+            raise Refused(_COMPUTED.format("of ADD COLUMN"))
         if not all(parsed.sql for parsed in found):
             # DuckDB splits a PIVOT without values and loses its text.
             return [Parsed("SELECT", with_values(Text(sql)))]
         return found
 
-    def _statement(self, rights: _Rights, parsed: Parsed) -> None:
+    def _statement(self, rights: _Rights, parsed: Parsed) -> Verdict:
         kind = parsed.kind
         if kind not in _KINDS[rights.role]:
             raise Refused(f"a {rights.role} may not run {kind.replace('_', ' ')}")
@@ -130,20 +145,29 @@ class Wall:
                 self._refuse_hidden(token.name)
         if kind == "SELECT":
             self._query(rights, text)
-        elif kind == "EXPLAIN":
-            self._explain(rights, text)
-        elif kind == "SET":
+            return Verdict(True, kind, plain=True)
+        if kind == "EXPLAIN":
+            return Verdict(True, kind, plain=self._explain(rights, text).plain)
+        if kind == "SET":
             self._set(rights, text)
         elif kind == "CALL":
             self._call(rights, text)
         elif kind in _WRITES:
-            self._write(rights, take_apart(kind, text, self._parser.reserved))
+            if any(token.name == "time_ns" for token in text.tokens):
+                raise Refused(
+                    "TIME_NS would end the node when it is written to Parquet: use TIME or a number"
+                )
+            write = take_apart(kind, text, self._parser.reserved)
+            self._write(rights, write)
+            rows = write.literal_rows if kind == "INSERT" else 0
+            return Verdict(True, kind, plain=not write.in_session, rows=rows)
+        return Verdict(True, kind)
 
-    def _explain(self, rights: _Rights, text: Text) -> None:
+    def _explain(self, rights: _Rights, text: Text) -> Verdict:
         inner = self._parser.statements(explained(text, self._parser.reserved))
         if len(inner) != 1:
             raise Unclear("the statement cannot be checked: EXPLAIN takes one statement")
-        self._statement(rights, inner[0])
+        return self._statement(rights, inner[0])
 
     def _set(self, rights: _Rights, text: Text) -> None:
         if is_harmless_setting(text, self._parser.reserved):
@@ -175,6 +199,9 @@ class Wall:
             self._query(rights, Text(query))
         for part in write.bare:
             self._functions_called(rights, Text(part))
+        for default in write.defaults:
+            if not is_constant(self._parser.tree(f"SELECT (\n{default}\n)")):
+                raise Refused(_COMPUTED.format(default.strip()))
 
     def _query(self, rights: _Rights, text: Text) -> None:
         if text.is_plain_values():

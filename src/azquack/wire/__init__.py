@@ -8,6 +8,7 @@ from azquack.wire.messages import (
     Header,
     MessageType,
     connection_request,
+    count_of,
     disconnect,
     error,
     parse_append_target,
@@ -20,6 +21,7 @@ from azquack.wire.messages import (
     prepare,
     success,
     with_connection_id,
+    with_count,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Header",
     "MessageType",
     "connection_request",
+    "count_of",
     "disconnect",
     "error",
     "parse_append_target",
@@ -42,4 +45,5 @@ __all__ = [
     "prepare",
     "success",
     "with_connection_id",
+    "with_count",
 ]

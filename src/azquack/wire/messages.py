@@ -31,6 +31,12 @@ class MessageType(IntEnum):
     ERROR = 100
 
 
+# Up to the number itself: one BIGINT column with the name Count, nothing left to fetch, one chunk of one row.
+_COUNT_ANSWER = (
+    b"\x01\x00\x04\x03\x00" + b"\xff" * 9 + b"\x01\xff\xff"
+    b"\x01\x00\x01d\x00\x0e\xff\xff\x02\x00\x01\x05Count\x04\x00\x01\x01\x2c\x01d\x00\x01e\x00\x01d\x00\x0e\xff\xff"
+    b"f\x00\x01d\x00\x00f\x00\x08"
+)
 _TYPES = {int(kind): kind for kind in MessageType}
 
 
@@ -189,6 +195,18 @@ def parse_text(message: bytes) -> str:
     if not read.field(100) or read.take(1) != b"\x00" or not read.field(102) or read.varint() != 1:
         raise WireError("The result is not one VARCHAR")
     return read.string()
+
+
+def count_of(answer: bytes) -> int | None:
+    """The rows that an INSERT, UPDATE or DELETE changed, from the answer to it; None for any other answer."""
+    if not answer.startswith(_COUNT_ANSWER):
+        return None
+    return int.from_bytes(answer[len(_COUNT_ANSWER) :][:8], "little")
+
+
+def with_count(answer: bytes, count: int) -> bytes:
+    """An answer for which `count_of` is not None, with another count."""
+    return _COUNT_ANSWER + count.to_bytes(8, "little") + answer[len(_COUNT_ANSWER) + 8 :]
 
 
 def disconnect(connection_id: str) -> bytes:

@@ -1,0 +1,185 @@
+"""What runs within a session: PREPARE and APPEND, through the wall to the node, with their lines in the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from azquack import wire
+from azquack.door import natives
+from azquack.door.audit import Audit, about
+from azquack.door.exchange import NOT_QUACK_1, Exchange, Gone, Refusal
+from azquack.door.group import Groups, Insert
+from azquack.door.limits import Busy, Limits, Slots
+from azquack.door.ports import Verdict, Wall
+from azquack.door.relay import INVALID_ID, Outcome, Relay
+from azquack.door.sessions import ENDED, Session
+from azquack.errors import StatementError, UpstreamError, WireError
+from azquack.upstream import exchange as ask
+from azquack.wall.parser import LONG
+
+WHOLE_BYTES = 1 << 20
+
+
+class Statements:
+    """Runs statements; `wall`, `audit` and `groups` are None where there are none, `native_names` as in `Door`."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        slots: Slots,
+        limits: Limits,
+        *,
+        wall: Wall | None,
+        audit: Audit | None,
+        groups: Groups | None,
+        native_names: bool,
+    ) -> None:
+        self._relay = relay
+        self._slots = slots
+        self._limits = limits
+        self._wall = wall
+        self._audit = audit
+        self._groups = groups
+        self._native_names = native_names
+
+    async def prepare(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
+        """Runs the SQL of a PREPARE; the outcome. Raises `Refusal`, `Gone`."""
+        message = await exchange.whole(self._limits.statement_bytes)
+        try:
+            sql = wire.parse_prepare(message, header)
+        except WireError:
+            raise Refusal("unreadable", NOT_QUACK_1) from None
+        async with self._slot(session):
+            ours = False
+            if self._native_names:
+                sql, ours = await self._translated(session, sql)
+            verdict = None if ours else await self._verdict(session, sql)
+            if not ours and not (verdict and verdict.plain):
+                session.plain = False
+            inner = wire.prepare(session.ticket.inner, sql, header.query_id)
+            insert = Insert(inner, sql, verdict.rows) if verdict and verdict.rows else None
+            return await self._audited(
+                exchange,
+                session,
+                verdict,
+                lambda: self._run(exchange, session, inner, len(inner), insert),
+                sql=sql,
+            )
+
+    async def append(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
+        """Adds the rows of an APPEND; the outcome. Raises `Refusal`, `Gone`."""
+        prefix = await exchange.prefix()
+        try:
+            target = wire.parse_append_target(prefix)
+        except WireError:
+            raise Refusal("unreadable", NOT_QUACK_1) from None
+        verdict = None
+        if self._wall:
+            verdict = self._wall.check_append(session.principal, target.schema, target.table)
+        start = wire.with_connection_id(prefix, header, session.ticket.inner)
+        length = exchange.length + len(start) - len(prefix)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield start
+            async for chunk in exchange.rest():
+                yield chunk
+
+        async def work() -> Outcome:
+            if length > WHOLE_BYTES:
+                async with self._slot(session):
+                    return await self._run(exchange, session, pieces(), length)
+            # A body of usual size goes on in one write, and takes its slot once it is there.
+            body = b"".join([piece async for piece in pieces()])
+            async with self._slot(session):
+                return await self._run(exchange, session, body, length, Insert(body) if verdict else None)
+
+        table = f"{target.schema}.{target.table}"
+        return await self._audited(exchange, session, verdict, work, table=table, kind="append")
+
+    async def _verdict(self, session: Session, sql: str) -> Verdict | None:
+        if self._wall is None:
+            return None
+        if len(sql) <= LONG:
+            return self._wall.check(session.principal, sql)
+        return await asyncio.to_thread(self._wall.check, session.principal, sql)
+
+    async def _translated(self, session: Session, sql: str) -> tuple[str, bool]:
+        upstream, inner = session.node.upstream, session.ticket.inner
+
+        async def run(statement: str) -> bytes:
+            return await ask(upstream, wire.prepare(inner, statement))
+
+        async def text(statement: str) -> str:
+            return wire.parse_text(await run(statement))
+
+        try:
+            return await natives.translate(sql, natives.Node(run, text))
+        except natives.Ambiguous as error:
+            raise Refusal("ambiguous", str(error)) from None
+        except StatementError as error:
+            if str(error) == INVALID_ID:
+                raise Refusal("ended", ENDED) from None
+            raise Refusal("natives", str(error)) from None
+        except UpstreamError as error:
+            raise Refusal("node", str(error)) from None
+
+    async def _run(
+        self,
+        exchange: Exchange,
+        session: Session,
+        body: bytes | AsyncIterator[bytes],
+        length: int,
+        insert: Insert | None = None,
+    ) -> Outcome:
+        if self._groups is None or insert is None or not self._groups.fits(session, insert):
+            return await self._relay.pass_on(exchange, session, body, length)
+        async with self._groups.turn(session, insert) as answer:
+            if answer is None:
+                return await self._relay.pass_on(exchange, session, body, length)
+            await exchange.answer(answer)
+            return Outcome("ok", wire.count_of(answer))
+
+    async def _audited(
+        self,
+        exchange: Exchange,
+        session: Session,
+        verdict: Verdict | None,
+        work: Callable[[], Awaitable[Outcome]],
+        **facts: Any,
+    ) -> str:
+        """Does the `work` that the `verdict` allows; its outcome. What was started in the log is also finished."""
+        entry = None
+        if self._audit is not None:
+            if verdict is not None:
+                facts["kind"] = verdict.kind
+            entry = self._audit.start(**about(session), **facts)
+        outcome = Outcome("broken")
+        more: dict[str, Any] = {}
+        try:
+            if verdict is not None and not verdict.allowed:
+                raise Refusal("wall", verdict.reason)
+            outcome = await work()
+        except Refusal as refusal:
+            outcome, more = Outcome("refused"), {"reason": refusal.reason}
+            refusal.audited = True
+            raise
+        except Gone:
+            outcome = Outcome("gone")
+            raise
+        finally:
+            if self._audit is not None and entry is not None:
+                if outcome.rows is not None:
+                    more["rows"] = outcome.rows
+                self._audit.finish(entry, outcome.word, **more, bytes=exchange.sent)
+        return outcome.word
+
+    @asynccontextmanager
+    async def _slot(self, session: Session) -> AsyncIterator[None]:
+        try:
+            async with self._slots.hold(session.principal.name):
+                yield
+        except Busy as busy:
+            raise Refusal("busy", str(busy)) from None
