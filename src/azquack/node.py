@@ -41,6 +41,13 @@ _PASSING = (
     "Timeout",
 )
 
+# Quack looks its callbacks up by name for each login and each statement, in the default database first: on a
+# lake that is a transaction of DuckLake and so a question to the catalog, unless the name says where they are.
+_CALLBACKS = (
+    "SET GLOBAL quack_authentication_function = 'system.main.quack_check_token'",
+    "SET GLOBAL quack_authorization_function = 'system.main.quack_nop_authorization'",
+)
+
 
 class Node:
     """One DuckDB that serves Quack. `home` is a private directory for its extensions, secrets and spill."""
@@ -90,7 +97,7 @@ class Node:
     def serve(self) -> None:
         """Serve Quack on the plan's address. Raises `StartError` when the port is taken."""
         who = f"CALL quack_identify(name => {literal(self._plan.name)}, provider => 'azquack')"
-        for each in (_load("httpfs"), _load("quack"), plain(who)):
+        for each in (_load("httpfs"), _load("quack"), plain(who), *map(plain, _CALLBACKS)):
             self.run(each)
         attempts = 1 if self._plan.port else 10
         for attempt in range(attempts):
