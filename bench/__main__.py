@@ -22,15 +22,19 @@ QUICK = Size(scale=0.01, seconds=0.2, quick=True)
 
 
 def main(
-    workload: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(WORKLOADS)}; repeatable.")] = None,
-    contender: Annotated[list[str] | None, typer.Option(help=f"One of {', '.join(CONTENDERS)}; repeatable.")] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(WORKLOADS)}; repeatable.")
+    ] = None,
+    contender: Annotated[
+        list[str] | None, typer.Option(help=f"One of {', '.join(CONTENDERS)}; repeatable.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; each goes through all contenders.")] = 5,
     scale: Annotated[float, typer.Option(help="Scale factor of TPC-H; 1 has 6 million lineitem rows.")] = 1.0,
     seconds: Annotated[float, typer.Option(help="How long each measure of many clients lasts.")] = 1.5,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: whether it works, no figures.")] = False,
-    json: Annotated[Path, typer.Option(help="Where the figures go; a run replaces those of its workloads.")] = (
-        DOCS / "benchmarks.json"
-    ),
+    json: Annotated[
+        Path, typer.Option(help="Where the figures go; a run replaces those of its workloads.")
+    ] = (DOCS / "benchmarks.json"),
 ) -> None:
     """Measures workloads side by side and writes the figures."""
     size = QUICK if quick else Size(scale, seconds)
@@ -40,7 +44,10 @@ def main(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     chosen = [named(each, WORKLOADS, "workload") for each in workload or WORKLOADS]
     names = [named(each, CONTENDERS, "contender") for each in contender or CONTENDERS]
-    with tempfile.TemporaryDirectory(prefix="bench-files-") as files, Progress(*columns, console=console) as bar:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-files-") as files,
+        Progress(*columns, console=console) as bar,
+    ):
         for name in chosen:
             task = bar.add_task(name, total=None)
             try:

@@ -44,7 +44,9 @@ class Crew:
     def __init__(self, address: Address, clients: int = 1) -> None:
         count = 1 if address.kind == "lake" and address.shared else min(clients, os.cpu_count() or 1)
         # A crowd of DuckDBs with all threads each would measure the threads.
-        address = replace(address, threads=address.threads or (1 if clients > 1 and not address.shared else 0))
+        address = replace(
+            address, threads=address.threads or (1 if clients > 1 and not address.shared else 0)
+        )
         self._shares = [clients // count + (number < clients % count) for number in range(count)]
         self._workers = [
             subprocess.Popen(

@@ -34,8 +34,10 @@ class Row:
     @staticmethod
     def of(workload: str, contender: str, figure: str, unit: str, values: Sequence[float]) -> Row:
         """The row of `values`, one per round."""
-        shown = (float(f"{each:.5g}") for each in (statistics.median(values), min(values), max(values)))
-        return Row(workload, contender, figure, unit, *shown, len(values))
+        middle, least, most = (
+            float(f"{each:.5g}") for each in (statistics.median(values), min(values), max(values))
+        )
+        return Row(workload, contender, figure, unit, middle, least, most, len(values))
 
 
 @dataclass
@@ -89,7 +91,11 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """What took part."""
     others = ("azquack", "pyarrow", "uvloop")
-    return extensions.versions() | {"python": platform.python_version()} | {each: version(each) for each in others}
+    return (
+        extensions.versions()
+        | {"python": platform.python_version()}
+        | {each: version(each) for each in others}
+    )
 
 
 def now() -> str:

@@ -39,7 +39,7 @@ def work(
     return {"times": times, "failures": len(failures), "failure": failures[:1], "seconds": now - began}
 
 
-def run(clients: list[Client], job: dict[str, Any]) -> list[dict[str, Any]]:
+def run(clients: list[Client], job: dict[str, Any]) -> dict[str, Any]:
     """One thread per list of `job["texts"]`."""
     results: list[dict[str, Any]] = [{} for _ in job["texts"]]
     begin = threading.Barrier(len(results))
@@ -53,7 +53,7 @@ def run(clients: list[Client], job: dict[str, Any]) -> list[dict[str, Any]]:
         thread.start()
     for thread in threads:
         thread.join()
-    return results
+    return {"results": results}
 
 
 def main() -> None:
@@ -64,10 +64,7 @@ def main() -> None:
         job = json.loads(line)
         answer: Any
         try:
-            if "sql" in job:
-                answer = {"rows": clients[0].rows(job["sql"])}
-            else:
-                answer = {"results": run(clients, job)}
+            answer = {"rows": clients[0].rows(job["sql"])} if "sql" in job else run(clients, job)
         except Exception as error:  # told to the parent, which raises it
             answer = {"error": str(error)}
         print(json.dumps(answer, default=str), flush=True)

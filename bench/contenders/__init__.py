@@ -7,6 +7,8 @@ from bench.contenders.limit import Limit
 from bench.contenders.postgres import Postgres
 from bench.contenders.stock import Stock
 
-CONTENDERS: dict[str, type[Contender]] = {each.name: each for each in (Limit, Stock, AzQuack, Postgres, Flight)}
+CONTENDERS: dict[str, type[Contender]] = {
+    each.name: each for each in (Limit, Stock, AzQuack, Postgres, Flight)
+}
 
 __all__ = ["CONTENDERS", "AzQuack", "Contender", "Flight", "Limit", "Postgres", "Stock"]

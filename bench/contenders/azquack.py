@@ -26,7 +26,7 @@ class AzQuack(Contender):
 
     def __init__(self, *args: Any, flags: Sequence[str] = ()) -> None:
         super().__init__(*args)
-        self._flags = flags
+        self.flags = flags
         self.port = 0
         self.catalog_port = 0
 
@@ -49,7 +49,7 @@ class AzQuack(Contender):
     def start_query(self, catalog_port: int) -> None:
         """Starts the query replica of the catalog that answers at `catalog_port`."""
         catalog = ("--catalog", f"quack:127.0.0.1:{catalog_port}", "--data-path", str(self.data))
-        self.port = self._serve("query", *catalog, "--port", "0", *self._flags)["query-door"]
+        self.port = self._serve("query", *catalog, "--port", "0", *self.flags)["query-door"]
 
     def _serve(self, role: str, *flags: str) -> dict[str, int]:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,9 @@ class Contender(ABC):
 
     def open_statements(self) -> tuple[str, ...]:
         """The statements that open the lake in a process of its own, with no server about."""
-        return (f"ATTACH {literal(f'ducklake:{self.catalog}')} AS lake (DATA_PATH {literal(f'{self.data}/')})",)
+        return (
+            f"ATTACH {literal(f'ducklake:{self.catalog}')} AS lake (DATA_PATH {literal(f'{self.data}/')})",
+        )
 
     def make(self, *statements: str) -> None:
         """Makes the lake before anything serves it; `statements` fill it."""
@@ -54,8 +56,8 @@ class Contender(ABC):
         with database(self.home) as connection:
             run(connection, ("LOAD ducklake", *self.open_statements(), "USE lake", *statements))
 
-    def prepare(self) -> None:
-        """What has to run before `make`."""
+    def prepare(self) -> None:  # noqa: B027  most need nothing
+        """Starts what `make` needs."""
 
     @abstractmethod
     def start(self) -> None:

@@ -39,7 +39,9 @@ SHAPES = (
         (4,),
         "SELECT sum(n)::BIGINT FROM apart",
     ),
-    Shape("update of the same row", (("UPDATE same SET n = n + 1 WHERE i = 0",),), (4,), "SELECT n FROM same"),
+    Shape(
+        "update of the same row", (("UPDATE same SET n = n + 1 WHERE i = 0",),), (4,), "SELECT n FROM same"
+    ),
 )
 TABLES = (
     "CREATE TABLE one (i BIGINT, s VARCHAR)",
