@@ -75,7 +75,7 @@ class Growth(Workload):
                 each.destroy()
 
     def _measure(self, grown: list[tuple[Lake, Contender]], numbers: Iterator[int]) -> Figures:
-        figures = {}
+        figures: dict[str, Figure] = {}
         for lake, contender in grown:
             contender.start()
             try:
@@ -108,24 +108,44 @@ def _operations(client: Client, numbers: Iterator[int]) -> Figures:
 
 def fill(lake: Lake) -> tuple[str, ...]:
     """The statements that make `lake`: the table `t`, and clones in the metadata."""
+    rows = lake.files * 1000
+    last = "WHERE snapshot_id = (SELECT max(snapshot_id) FROM {table})"
     return (
         "CREATE TABLE t AS SELECT range AS i FROM range(1000)",
-        f"INSERT INTO {META}.ducklake_data_file SELECT * REPLACE (f.data_file_id + n AS data_file_id, "
-        f"n * 1000 AS row_id_start, n AS file_order) FROM {META}.ducklake_data_file AS f, range(1, {lake.files}) AS r(n)",
-        f"INSERT INTO {META}.ducklake_file_column_stats SELECT * REPLACE (f.data_file_id + n AS data_file_id, "
-        f"(n * 1000)::VARCHAR AS min_value, (n * 1000 + 999)::VARCHAR AS max_value) "
-        f"FROM {META}.ducklake_file_column_stats AS f, range(1, {lake.files}) AS r(n)",
-        f"UPDATE {META}.ducklake_table_stats SET record_count = {lake.files * 1000}, next_row_id = {lake.files * 1000}",
-        f"UPDATE {META}.ducklake_table_column_stats SET max_value = '{lake.files * 1000 - 1}'",
-        f"INSERT INTO {META}.ducklake_column SELECT c.* REPLACE (c.table_id + n AS table_id) "
-        f"FROM {META}.ducklake_column AS c, range(1, {lake.tables}) AS r(n)",
-        f"INSERT INTO {META}.ducklake_table SELECT t.* REPLACE (t.table_id + n AS table_id, uuid() AS table_uuid, "
-        f"'clone_' || n AS table_name, 'clone_' || n || '/' AS path) "
-        f"FROM {META}.ducklake_table AS t, range(1, {lake.tables}) AS r(n)",
-        f"INSERT INTO {META}.ducklake_snapshot SELECT s.* REPLACE (s.snapshot_id + n AS snapshot_id, "
-        f"{lake.tables + 10} AS next_catalog_id, {lake.files + 10} AS next_file_id) FROM {META}.ducklake_snapshot AS s, "
-        f"range(1, {lake.snapshots}) AS r(n) WHERE s.snapshot_id = (SELECT max(snapshot_id) FROM {META}.ducklake_snapshot)",
-        f"INSERT INTO {META}.ducklake_snapshot_changes SELECT s.* REPLACE (s.snapshot_id + n AS snapshot_id, "
-        f"'altered_table:1' AS changes_made) FROM {META}.ducklake_snapshot_changes AS s, range(1, {lake.snapshots}) AS r(n) "
-        f"WHERE s.snapshot_id = (SELECT max(snapshot_id) FROM {META}.ducklake_snapshot_changes)",
+        clones("data_file", lake.files, "data_file_id + n AS data_file_id, n * 1000 AS row_id_start"),
+        clones(
+            "file_column_stats",
+            lake.files,
+            "data_file_id + n AS data_file_id, (n * 1000)::VARCHAR AS min_value, "
+            "(n * 1000 + 999)::VARCHAR AS max_value",
+        ),
+        f"UPDATE {META}.ducklake_table_stats SET record_count = {rows}, next_row_id = {rows}",
+        f"UPDATE {META}.ducklake_table_column_stats SET max_value = '{rows - 1}'",
+        clones("column", lake.tables, "table_id + n AS table_id"),
+        clones(
+            "table",
+            lake.tables,
+            "table_id + n AS table_id, uuid() AS table_uuid, 'clone_' || n AS table_name, "
+            "'clone_' || n || '/' AS path",
+        ),
+        clones(
+            "snapshot",
+            lake.snapshots,
+            f"snapshot_id + n AS snapshot_id, {lake.tables + 10} AS next_catalog_id, "
+            f"{lake.files + 10} AS next_file_id",
+            last,
+        ),
+        clones(
+            "snapshot_changes",
+            lake.snapshots,
+            "snapshot_id + n AS snapshot_id, 'altered_table:1' AS changes_made",
+            last,
+        ),
     )
+
+
+def clones(table: str, many: int, columns: str, where: str = "") -> str:
+    """The statement that puts `many` - 1 clones of the rows of a DuckLake table beside them, n counting up."""
+    name = f"{META}.ducklake_{table}"
+    source = f"SELECT *, unnest(range(1, {many})) AS n FROM {name} {where.format(table=name)}"
+    return f"INSERT INTO {name} SELECT * EXCLUDE (n) REPLACE ({columns}) FROM ({source})"

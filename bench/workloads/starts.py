@@ -70,7 +70,7 @@ def _attach(contender: Contender) -> Figures:
 def _killed(contender: AzQuack) -> Figures:
     client = open_client(contender.address())
     client.rows("INSERT INTO kept VALUES (1)")
-    before = client.rows("SELECT count(*) FROM kept")[0][0]
+    before = int(client.rows("SELECT count(*) FROM kept")[0][0])
     contender.processes()["catalog: node"].kill()
     began = time.perf_counter()
     client.rows("INSERT INTO kept VALUES (2)")
