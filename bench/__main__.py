@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench import engine
+from bench import engine, report
 from bench.contenders import CONTENDERS
 from bench.results import Results
 from bench.workloads import WORKLOADS, Size, WrongAnswerError
@@ -33,7 +33,10 @@ def main(
     seconds: Annotated[float, typer.Option(help="How long each measure of many clients lasts.")] = 1.5,
     quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: whether it works, no figures.")] = False,
     json: Annotated[
-        Path, typer.Option(help="Where the figures go; a run replaces those of its workloads.")
+        Path,
+        typer.Option(
+            help="Where the figures go, a page of the same name beside it; a run replaces those of its workloads."
+        ),
     ] = (DOCS / "benchmarks.json"),
 ) -> None:
     """Measures workloads side by side and writes the figures."""
@@ -62,6 +65,7 @@ def main(
                 console.print(f"{name}: {error}", style="red")
                 raise typer.Exit(1) from None
             results.save(json)
+            report.write(results, json.with_suffix(".md"))
             show(name, results)
 
 

@@ -56,6 +56,10 @@ class Commits(Workload):
 
     name = "commits"
     title = "Commits"
+    plots = (
+        ("Commits of one row", "1 row, * client*[s0-9t]"),
+        ("Batches of 100 rows", "100 rows, *[0-9] client*[st]"),
+    )
     about = (
         "Each client runs one statement after the other, each of them a commit of its own, for {seconds} s a round. "
         "After each measure it is counted how many were applied. Refused commits are counted apart; DuckLake "

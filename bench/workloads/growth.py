@@ -49,6 +49,7 @@ class Growth(Workload):
 
     name = "growth"
     title = "Growth"
+    plots = ()
     about = (
         "The metadata of a grown lake is written straight into the catalog: clones of a table, of a snapshot, and of "
         "a data file whose statistics say that it holds other rows. Each operation 5 times a round after one that is "

@@ -30,6 +30,7 @@ class Links(Workload):
 
     name = "links"
     title = "A catalog far away"
+    plots = (("Round trips to the catalog", "*, round trips"), ("10 ms each way", "*, 10 ms each way"))
     about = (
         "A proxy between the DuckLake that runs the statement (the query node; with PostgreSQL the client itself) and "
         "its catalog delays each way by 0, 1 and 10 ms. Each operation 5 times a round, the median; round trips are "

@@ -22,6 +22,7 @@ class Memory(Workload):
 
     name = "memory"
     title = "Memory under load"
+    plots = (("Peak", "peak*"),)
     about = (
         f"TPC-H at scale {{scale:g}} as in the workload tpch, warm queries, results as tables and one load, while the "
         f"query node has the memory limit that it would give itself in a container of 1 GiB ({LIMIT}). The most "

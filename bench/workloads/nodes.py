@@ -20,6 +20,7 @@ class Nodes(Workload):
 
     name = "nodes"
     title = "Two nodes"
+    plots = (("Two nodes", "*[s0-9e]"),)
     about = (
         "One query replica with `AZQUACK_QUERY_NODES` 1 and 2, the same 16 clients: selective aggregates, and "
         "aggregates over all of 2 million rows. On two cores a second node has no core of its own; what it can show "

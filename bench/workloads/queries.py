@@ -24,6 +24,7 @@ class Queries(Workload):
 
     name = "queries"
     title = "Small queries"
+    plots = (("Small queries", "*[st]"), ("Median", "* client*, p50"), ("99 of 100", "* client*, p99"))
     about = (
         "Each client runs one aggregate after the other over 100 of 100,000 rows, one Parquet file, for "
         "{seconds} s a round; then 12 of 16 clients read while 4 insert single rows."

@@ -18,6 +18,7 @@ class Rest(Workload):
 
     name = "rest"
     title = "At rest"
+    plots = (("Memory at rest", "memory, * role"),)
     about = (
         "One client has attached and asked once; ten seconds later, over ten seconds. Memory is the proportional set "
         "size: pages that processes share count once in the sum."

@@ -19,6 +19,7 @@ class Starts(Workload):
 
     name = "starts"
     title = "Starts"
+    plots = (("ATTACH", "ATTACH*"), ("Start", "*[!w]*"))
     about = (
         "ATTACH: the secret and the ATTACH of a stock DuckDB whose extensions are loaded, median of 10; to first row: "
         "and a SELECT of one row. Start: from the command until the role says that it serves. Catalog killed: from "
@@ -40,11 +41,10 @@ class Starts(Workload):
                 begin = time.perf_counter()
                 contender.start_query(contender.catalog_port)
                 figures["start, query"] = Figure(time.perf_counter() - begin, "s")
-                return (
-                    figures
-                    | _attach(contender)
-                    | (_killed(contender) if isinstance(contender, AzQuack) else {})
-                )
+                figures.update(_attach(contender))
+                if isinstance(contender, AzQuack):
+                    figures.update(_killed(contender))
+                return figures
             return {"start, query": Figure(timed(contender.start), "s")}
         finally:
             contender.stop()

@@ -18,6 +18,7 @@ class Tpch(Workload):
 
     name = "tpch"
     title = "TPC-H"
+    plots = (("22 queries and the pipeline", "[2p]*"), ("Each query, warm", "query *"))
     about = (
         "One client, scale {scale:g}. Cold: the 22 queries by a contender that was just started (the operating "
         "system still has the files in memory); warm: once more. Pipeline: the table orders is loaded from a Parquet "

@@ -21,6 +21,7 @@ class Transfer(Workload):
 
     name = "transfer"
     title = "Fetch and load"
+    plots = (("Fetch and load", "*"),)
     about = (
         "One client fetches the lineitem table of TPC-H at scale {scale:g} as an Arrow table: all 16 columns, then 2 "
         "of them; then it loads the same rows from a local Parquet file into a new table, by way of "

@@ -45,6 +45,8 @@ class Workload(ABC):
     about: ClassVar[str]
     """What is measured, for the reader of the report: one paragraph."""
     contenders: ClassVar[tuple[str, ...]] = tuple(CONTENDERS)
+    plots: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Titles, and patterns of the figures that each shows side by side."""
     rounds: ClassVar[int | None] = None
     """At most so many rounds, where one takes long."""
 
