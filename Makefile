@@ -28,8 +28,8 @@ lint: $(STAMP) ## format, lint and strict types
 check-infra: $(STAMP) ## the checks of infra/, checkov and the slow ones included
 	@scripts/check-infra.sh
 
-bench: $(STAMP) ## the door against a direct node, side by side
-	@$(VENV)/python -m bench.door
+bench: $(STAMP) ## the numbers, side by side; ARGS="--workload commits --rounds 3"
+	@$(VENV)/python -m bench $(ARGS)
 
 format: $(STAMP) ## mend what a tool can mend
 	@$(VENV)/ruff format .

@@ -42,9 +42,10 @@ def install() -> str:
 
 
 class TempPostgres:
-    """One cluster with the user `lake`, whose password is `PASSWORD`."""
+    """One cluster with the user `lake`, whose password is `PASSWORD`; `fsync`: whether commits are durable."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fsync: bool = False) -> None:
+        self._fsync = "on" if fsync else "off"
         # Not below pytest's directory, which nobody but its owner may enter.
         self._directory = Path(tempfile.mkdtemp(prefix="standin-postgres-"))
         self._log = self._directory / "server.log"
@@ -56,6 +57,11 @@ class TempPostgres:
             user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
             self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             os.chown(self._directory, user.pw_uid, user.pw_gid)
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._process.pid if self._process else None
 
     def connection(self, database: str) -> str:
         """libpq's connection string, without the password."""
@@ -95,7 +101,7 @@ class TempPostgres:
             self._process = subprocess.Popen(
                 [
                     home / "postgres", "-D", self._directory / "data", "-c", "listen_addresses=127.0.0.1",
-                    "-c", f"port={self.port}", "-c", "unix_socket_directories=", "-c", "fsync=off",
+                    "-c", f"port={self.port}", "-c", "unix_socket_directories=", "-c", f"fsync={self._fsync}",
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._directory, **self._as,
             )  # fmt: skip

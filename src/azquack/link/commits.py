@@ -27,8 +27,8 @@ class Commits:
         self._newest = (-1, -1)
         self._withheld: set[int] = set()
 
-    async def commit(self, sql: str, hold: Hold) -> bytes:
-        """Makes a snapshot; the answer. Returns when it is durable.
+    async def commit(self, sql: str, hold: Hold) -> tuple[bytes, str]:
+        """Makes a snapshot; the answer, and the text that ran. Returns when it is durable.
 
         Raises `StatementError` with the catalog's sentence, `CatalogAwayError` when it was not run, and
         `OutcomeError` when neither can be said.
@@ -44,7 +44,7 @@ class Commits:
             answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
             self._newest = (self._catalog.generation, snapshot)
             self._counters.commits += 1
-            return answer
+            return answer, text
 
     async def write(self, sql: str, hold: Hold) -> bytes:
         """Runs a write that makes no snapshot; as `commit`, but a lost answer is always an `OutcomeError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import secrets
@@ -104,11 +105,18 @@ class Proxy:
         if client.transaction is not None or client.broken or kind is Kind.TRANSACTION:
             return await self._in_transaction(client, sql, hold)
         match kind:
-            case Kind.COMMIT | Kind.WRITE:
+            case Kind.COMMIT:
+                sent = asyncio.get_running_loop().time()
+                try:
+                    answer, text = await self._commits.commit(sql, hold)
+                except BaseException:
+                    self._reads.forget()
+                    raise
+                self._reads.committed(statements.snapshot_of(sql), text, sent)
+                return answer
+            case Kind.WRITE:
                 self._reads.forget()
                 try:
-                    if kind is Kind.COMMIT:
-                        return await self._commits.commit(sql, hold)
                     return await self._commits.write(sql, hold)
                 finally:
                     self._reads.forget()

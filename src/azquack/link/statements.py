@@ -61,6 +61,7 @@ _OF_MORE = re.compile(
     r"\bduckdb_|\binformation_schema\b|\b(?:random|now|nextval)\(",
     re.IGNORECASE,
 )
+_TABLE = re.compile(r"\bducklake_\w+")
 _NO_EXTRA_INFO = re.compile(
     r"(?P<row>ducklake_snapshot_changes VALUES \(\d+, .*, )NULL(?P<end>\);?\s*)\Z", re.DOTALL
 )
@@ -111,6 +112,11 @@ def is_of_snapshot(read: str) -> bool:
     is dropped, is asked outside a transaction.
     """
     return _OF_SNAPSHOT.search(read) is not None and _OF_MORE.search(read) is None
+
+
+def tables_of(text: str) -> frozenset[str]:
+    """Every table of DuckLake that `text` may read or change; names in its literals count as well."""
+    return frozenset(_TABLE.findall(text))
 
 
 def is_batch(write: str) -> bool:

@@ -14,6 +14,7 @@ from azquack.wire.fields import END, NONE, Reader, field, string, text_field, va
 
 QUACK_VERSION = 1
 MAX_ID = 2048
+MAX_COLUMNS = 127
 
 
 class MessageType(IntEnum):
@@ -207,6 +208,35 @@ def count_of(answer: bytes) -> int | None:
 def with_count(answer: bytes, count: int) -> bytes:
     """An answer for which `count_of` is not None, with another count."""
     return _COUNT_ANSWER + count.to_bytes(8, "little") + answer[len(_COUNT_ANSWER) + 8 :]
+
+
+def parse_bigints(message: bytes) -> list[int]:
+    """The values of a result that is one row of BIGINTs, none NULL; as `parse_text`, all else is `WireError`."""
+    read = _body(message, MessageType.PREPARE_RESPONSE)
+    if not read.field(1):
+        raise WireError("The result has no columns")
+    columns = read.varint()
+    types = b"d\x00\x0e\xff\xff" * columns
+    if (
+        columns > MAX_COLUMNS
+        or read.take(len(types)) != types
+        or not read.field(2)
+        or read.varint() != columns
+    ):
+        raise WireError("The result is not BIGINTs")
+    for _ in range(columns):
+        read.string()
+    read.number_field(3)
+    chunk = b"\x04\x00\x01\x01\x2c\x01d\x00\x01e\x00%c%bf\x00%c" % (columns, types, columns)
+    if read.take(len(chunk)) != chunk:
+        raise WireError("The result is not one row")
+    values = []
+    for _ in range(columns):
+        if read.take(6) != b"d\x00\x00f\x00\x08":
+            raise WireError("The result is not BIGINTs")
+        values.append(int.from_bytes(read.take(8), "little", signed=True))
+        read.end()
+    return values
 
 
 def disconnect(connection_id: str) -> bytes:
