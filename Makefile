@@ -17,6 +17,9 @@ up: $(STAMP) ## run the pair on a local lake and print how to attach it
 test: $(STAMP) ## every quick test, in parallel
 	@scripts/test.sh
 
+test-slow: $(STAMP) ## the slow tests: faults, soak, fuzzing, upgrades, the image (AZQUACK_TEST_… set how long)
+	@scripts/test.sh --slow
+
 test-all: $(STAMP) ## the quick tests and the slow ones
 	@scripts/test.sh --all
 
@@ -48,4 +51,4 @@ lock: ## the requirement files anew, from pyproject.toml
 clean: ## remove what was built; the lake in ./lake stays
 	@rm -rf .venv .venv-infra .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/standins/azurite/node_modules
 
-.PHONY: help setup up test test-all lint check-infra bench format docs lock clean
+.PHONY: help setup up test test-slow test-all lint check-infra bench format docs lock clean

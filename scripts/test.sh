@@ -1,15 +1,16 @@
 #!/bin/sh
-# Runs the tests. Run by `make test` and `make test-all`; further arguments go to pytest.
+# Runs the tests. Run by `make test`, `make test-slow` and `make test-all`; further arguments go to pytest.
 set -eu
 
 main() {
     cd "$(dirname "$0")/.."
-    slow='not slow'
-    if [ "${1:-}" = --all ]; then
-        slow=''
-        shift
-    fi
-    exec .venv/bin/python -m pytest -n "${AZQUACK_TEST_WORKERS:-4}" --dist loadscope -m "$slow" "$@"
+    which='not slow'
+    case "${1:-}" in
+    --slow) which=slow ;;
+    --all) which='' ;;
+    esac
+    [ "$which" = 'not slow' ] || shift
+    exec .venv/bin/python -m pytest -n "${AZQUACK_TEST_WORKERS:-4}" --dist loadscope -m "$which" "$@"
 }
 
 main "$@"
