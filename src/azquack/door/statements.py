@@ -57,7 +57,7 @@ class Statements:
             if self._native_names:
                 sql, ours = await self._translated(session, sql)
             verdict = None if ours else await self._verdict(session, sql)
-            if not ours and not (verdict and verdict.plain):
+            if not ours and (verdict is None or (verdict.allowed and not verdict.plain)):
                 session.plain = False
             inner = wire.prepare(session.ticket.inner, sql, header.query_id)
             insert = Insert(inner, sql, verdict.rows) if verdict and verdict.rows else None
