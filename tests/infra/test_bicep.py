@@ -187,7 +187,7 @@ def test_queries_read_fields_that_azquack_writes() -> None:
 def test_the_workbook_is_made_of_what_its_module_replaces() -> None:
     path = INFRA / "modules" / "workbook.json"
     text, book = path.read_text(encoding="utf-8"), load_json(path)
-    words = set(bicep.variable(bicep.read(INFRA / "modules" / "workbook.bicep"), "words"))
+    words = set(re.findall(r"'([A-Z]+_[A-Z]+)'", path.with_suffix(".bicep").read_text(encoding="utf-8")))
     assert words == set(re.findall(r"\b(?!ContainerApp)[A-Z]+_[A-Z]+\b", text)) - {"TimeRange"}
     names = [item["name"] for item in book["items"]]
     assert len(set(names)) == len(names), "two items have one name"
