@@ -62,6 +62,9 @@ param certificateId string = ''
 @description('Optional. When maintenance runs, as a cron expression in UTC.')
 param maintenanceSchedule string = '17 3 * * *'
 
+@description('Optional. The restore job takes the newest backup that is not younger than this, as 2026-01-31T12:00 in UTC. Empty: the newest.')
+param restoreAt string = ''
+
 @description('Required. Name of the Log Analytics workspace.')
 param workspaceName string
 
@@ -195,7 +198,7 @@ module nodes 'modules/container-app.bicep' = [for i in range(1, int(queryNodes) 
   }
 }]
 
-module maintenance 'modules/maintenance-job.bicep' = {
+module maintenance 'modules/job.bicep' = {
   name: 'maintenance'
   params: {
     name: '${abbreviations.appJobs}maintain-${token}'
@@ -206,7 +209,27 @@ module maintenance 'modules/maintenance-job.bicep' = {
     registryServer: registryServer
     image: image
     settings: maintenanceSettings
+    arguments: [
+      'maintain'
+    ]
     schedule: maintenanceSchedule
+  }
+}
+
+// Started by hand while the catalog app is deactivated: it needs the lease.
+module restore 'modules/job.bicep' = {
+  name: 'restore'
+  params: {
+    name: '${abbreviations.appJobs}restore-${token}'
+    location: location
+    tags: tags
+    environmentId: environment.id
+    identityId: catalogIdentity.id
+    registryServer: registryServer
+    image: image
+    settings: catalogSettings
+    arguments: concat(['restore', '--yes'], empty(restoreAt) ? [] : ['--at', restoreAt])
+    withCatalog: true
   }
 }
 
@@ -250,3 +273,6 @@ output QUERY_FQDN string = query.outputs.fqdn
 
 @description('Name of the maintenance job.')
 output MAINTENANCE_JOB_NAME string = maintenance.outputs.name
+
+@description('Name of the job that restores the catalog from a backup.')
+output RESTORE_JOB_NAME string = restore.outputs.name

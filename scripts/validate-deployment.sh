@@ -203,8 +203,8 @@ print(int((d.datetime.now(d.UTC) - d.datetime.fromisoformat(sys.argv[1])).total_
 backup_verifies() {
     # As whoever az is signed in as. The catalog itself is not asked.
     AZQUACK_CATALOG="quack:$catalog_fqdn:443" AZQUACK_AZURE_ACCOUNT=$(azd_value AZURE_STORAGE_ACCOUNT_NAME) \
-        AZQUACK_BACKUP_TO="az://$(azd_value AZURE_BACKUP_CONTAINER)/catalog" \
-        AZQUACK_DATA_PATH="az://$(azd_value AZURE_LAKE_CONTAINER)/lake/" \
+    AZQUACK_BACKUP_TO="az://$(azd_value AZURE_BACKUP_CONTAINER)/catalog" \
+    AZQUACK_DATA_PATH="az://$(azd_value AZURE_LAKE_CONTAINER)/lake/" \
         "$root/.venv/bin/azquack" backup verify >"$work/verify" || {
         cat "$work/verify" >&2
         return 1

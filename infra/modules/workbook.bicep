@@ -22,15 +22,11 @@ param maintenanceJobName string
 @description('Optional. Title of the workbook.')
 param title string = 'AzQuack'
 
-// The content has these words where a deployment has names of its own.
-var words = {
-  WORKSPACE_ID: workspaceId
-  RESOURCE_GROUP: resourceGroup().id
-  CATALOG_APP: catalogAppName
-  QUERY_APP: queryAppName
-  MAINTENANCE_JOB: maintenanceJobName
-}
-var content = reduce(items(words), loadTextContent('workbook.json'), (text, word) => replace(text, word.key, word.value))
+// The content has words in capitals where a deployment has names of its own.
+var text = loadTextContent('workbook.json')
+var placed = replace(replace(text, 'WORKSPACE_ID', workspaceId), 'RESOURCE_GROUP', resourceGroup().id)
+var named = replace(replace(placed, 'CATALOG_APP', catalogAppName), 'QUERY_APP', queryAppName)
+var content = replace(named, 'MAINTENANCE_JOB', maintenanceJobName)
 
 // A workbook's name is a GUID; people see its title.
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {

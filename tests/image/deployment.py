@@ -102,6 +102,12 @@ class Deployment:
         """The catalog's next revision, on the same share and lease; not started."""
         return self._catalog("catalog-2", SECOND_PORT, SECOND_HTTP)
 
+    def restore_job(self, at: str) -> Container:
+        """The job that restores a backup that is not younger than `at`; not started."""
+        arguments = ("restore", "--yes", "--at", at)
+        mounts = {self.share: "/catalog"}
+        return self.container("restore", "catalogSettings", mounts=mounts, arguments=arguments)
+
     def _catalog(self, name: str, port: str, http_port: str) -> Container:
         more, mounts = {"BACKUP_EVERY": str(self._backup_every)}, {self.share: "/catalog"}
         return self.container("catalog", "catalogSettings", port, http_port, more, mounts=mounts, name=name)

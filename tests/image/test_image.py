@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from xml.etree import ElementTree
@@ -143,6 +144,26 @@ def test_the_maintenance_job_does_its_work(deployment: Deployment) -> None:
     assert done.returncode == 0, done.stdout + done.stderr + deployment.log_text()
     assert deployment.sql(files) == [{"n": 1}], done.stdout
     assert deployment.sql("SELECT count(*) AS n FROM in_pieces") == [{"n": 4000}]
+
+
+def test_the_restore_job_brings_a_dropped_table_back(deployment: Deployment) -> None:
+    deployment.sql("CREATE TABLE dropped AS SELECT 42 AS answer")
+    job = deployment.restore_job(at="2999-01-01")
+    refused = job.finish()
+    assert refused.returncode != 0, "it restored beneath a catalog that serves"
+    assert deployment.catalog.stop() == 0  # with a last backup
+    before = datetime.now(UTC).isoformat()
+    deployment.catalog.restart()
+    deployment.wait_until_ready()
+    deployment.sql("DROP TABLE dropped")
+    for container in reversed(deployment.containers):
+        assert container.stop() == 0
+    done = deployment.restore_job(at=before).finish()
+    assert done.returncode == 0, done.stdout + done.stderr
+    for container in deployment.containers:
+        container.restart()
+    deployment.wait_until_ready()
+    assert deployment.sql("SELECT answer FROM dropped") == [{"answer": 42}]
 
 
 def test_the_suite_of_the_local_pair_passes(deployment: Deployment, tmp_path: Path) -> None:

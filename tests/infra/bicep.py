@@ -190,16 +190,12 @@ def _concatenated(node: Node, file: File, following: frozenset[str]) -> Any:
 
 
 def _collect_uses(root: Node, file: File) -> None:
-    """Fills `used` (identifiers read), `references` (module symbol, output) and `loop_variables` (of lambdas too)."""
+    """Fills `used` (identifiers read), `references` (module symbol, output) and `loop_variables`."""
     for node in _walk(root):
         if node.type in ("loop_variable", "loop_enumerator"):
             file.loop_variables.add(_text(node))
         if node.type == "for_statement" and (single := node.child_by_field_name("initializer")):
             file.loop_variables.add(_text(single))
-        if node.type == "lambda_expression":
-            given = node.named_children[0]
-            for each in [given] if given.type == "identifier" else given.named_children:
-                file.loop_variables.add(_text(each))
         if node.type == "member_expression":
             inner, name = node.named_children[0], node.named_children[-1]
             if inner.type == "member_expression" and _text(inner.named_children[-1]) == "outputs":

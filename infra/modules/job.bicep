@@ -1,5 +1,5 @@
-metadata name = 'Maintenance job'
-metadata description = 'A scheduled run of `azquack maintain`: it comes as a query replica\'s identity, does its work and ends.'
+metadata name = 'Job'
+metadata description = 'A run of one azquack command, by a schedule or on demand: it comes as a replica\'s identity, does its work and ends.'
 
 @description('Required. Name of the job.')
 @minLength(2)
@@ -27,8 +27,41 @@ param image string
 @description('Required. Settings of the run, as name and value pairs.')
 param settings array
 
-@description('Optional. When it runs: a cron expression, in UTC.')
-param schedule string = '17 3 * * *'
+@description('Required. The command and its arguments.')
+param arguments array
+
+@description('Optional. When it runs: a cron expression, in UTC. Empty: when somebody starts it.')
+param schedule string = ''
+
+@description('Optional. Mount the catalog\'s share.')
+param withCatalog bool = false
+
+var once = {
+  parallelism: 1
+  replicaCompletionCount: 1
+}
+
+var scratchVolume = [
+  { name: 'scratch', storageType: 'EmptyDir' }
+]
+
+// As the catalog app mounts it: container-app.bicep says why.
+var sharedVolume = [
+  {
+    name: 'shared'
+    storageType: 'AzureFile'
+    storageName: 'catalog'
+    mountOptions: 'uid=1000,gid=1000,dir_mode=0700,file_mode=0600,nobrl'
+  }
+]
+
+var scratchMount = [
+  { volumeName: 'scratch', mountPath: '/tmp' }
+]
+
+var sharedMount = [
+  { volumeName: 'shared', mountPath: '/catalog' }
+]
 
 resource job 'Microsoft.App/jobs@2026-01-01' = {
   name: name
@@ -44,15 +77,12 @@ resource job 'Microsoft.App/jobs@2026-01-01' = {
     environmentId: environmentId
     workloadProfileName: 'Consumption'
     configuration: {
-      triggerType: 'Schedule'
+      triggerType: empty(schedule) ? 'Manual' : 'Schedule'
       replicaTimeout: 7200
       // A run that fails is looked at, not repeated: the next one starts from what this one left.
       replicaRetryLimit: 0
-      scheduleTriggerConfig: {
-        cronExpression: schedule
-        parallelism: 1
-        replicaCompletionCount: 1
-      }
+      manualTriggerConfig: empty(schedule) ? once : null
+      scheduleTriggerConfig: empty(schedule) ? null : union(once, { cronExpression: schedule })
       registries: [
         {
           server: registryServer
@@ -63,24 +93,18 @@ resource job 'Microsoft.App/jobs@2026-01-01' = {
     template: {
       containers: [
         {
-          name: 'maintain'
+          name: 'azquack'
           image: image
-          args: [
-            'maintain'
-          ]
+          args: arguments
           env: settings
           resources: {
             cpu: json('0.5')
             memory: '1Gi'
           }
-          volumeMounts: [
-            { volumeName: 'scratch', mountPath: '/tmp' }
-          ]
+          volumeMounts: concat(scratchMount, withCatalog ? sharedMount : [])
         }
       ]
-      volumes: [
-        { name: 'scratch', storageType: 'EmptyDir' }
-      ]
+      volumes: concat(scratchVolume, withCatalog ? sharedVolume : [])
     }
   }
 }
