@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -221,6 +222,8 @@ def main() -> int:
     plan = NodePlan.from_message(first)
     logs.configure(plan.name, plan.log_level)
     machine.first_to_go()
+    # Where they are installed, DuckDB's client imports them at the first parameter; no node needs them.
+    sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # type: ignore[arg-type]  # None: not there
     _cache_identity()
     with private_home() as home:
         node = Node(plan, home)

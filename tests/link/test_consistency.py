@@ -86,3 +86,20 @@ def test_what_was_acknowledged_is_what_is_there_every_time(
     first, second = node(), node()
     for _ in range(RUNS):
         run_once(first, second)
+
+
+def test_what_a_node_kept_over_its_own_commit_yields_to_the_commit_of_another(node: NodeFactory) -> None:
+    one, other = node(), node()
+    one.rows("CREATE TABLE t (i INTEGER)")
+    inserted = 0
+    for turn in range(18):
+        # Of one's commits some follow each other, and some have one or two of the other's between them.
+        for each in (one, one, *[other] * (turn % 3)):
+            each.rows(f"INSERT INTO t (i) VALUES ({inserted})")
+            inserted += 1
+        if turn == 9:
+            # A new schema has a new table of inlined rows: what was kept of the old one would be wrong.
+            other.rows("ALTER TABLE t ADD COLUMN j INTEGER")
+    found = "SELECT count(*), count(DISTINCT i), count(DISTINCT rowid) FROM t"
+    assert one.rows(found) == other.rows(found) == [[inserted] * 3]
+    assert one.counters()["cached"] > 0
