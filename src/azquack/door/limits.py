@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from azquack.door.exchange import Refusal
+
 KEYS = 10_000
 
 
@@ -90,8 +92,11 @@ class Failures:
             self._times.popitem(last=False)
 
 
-class Busy(Exception):
-    """No slot came free in time; the sentence is for the user."""
+class Busy(Refusal):
+    """No slot came free in time."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("busy", sentence)
 
 
 class Slots:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 from azquack import wire
@@ -12,7 +11,7 @@ from azquack.door import natives
 from azquack.door.audit import Audit, about
 from azquack.door.exchange import NOT_QUACK_1, Exchange, Gone, Refusal
 from azquack.door.group import Groups, Insert
-from azquack.door.limits import Busy, Limits, Slots
+from azquack.door.limits import Limits, Slots
 from azquack.door.ports import Verdict, Wall
 from azquack.door.relay import INVALID_ID, Outcome, Relay
 from azquack.door.sessions import ENDED, Session
@@ -52,7 +51,7 @@ class Statements:
             sql = wire.parse_prepare(message, header)
         except WireError:
             raise Refusal("unreadable", NOT_QUACK_1) from None
-        async with self._slot(session):
+        async with self._slots.hold(session.principal.name):
             ours = False
             if self._native_names:
                 sql, ours = await self._translated(session, sql)
@@ -89,11 +88,11 @@ class Statements:
 
         async def work() -> Outcome:
             if length > WHOLE_BYTES:
-                async with self._slot(session):
+                async with self._slots.hold(session.principal.name):
                     return await self._run(exchange, session, pieces(), length)
             # A body of usual size goes on in one write, and takes its slot once it is there.
             body = b"".join([piece async for piece in pieces()])
-            async with self._slot(session):
+            async with self._slots.hold(session.principal.name):
                 return await self._run(exchange, session, body, length, Insert(body) if verdict else None)
 
         table = f"{target.schema}.{target.table}"
@@ -175,11 +174,3 @@ class Statements:
                     more["rows"] = outcome.rows
                 self._audit.finish(entry, outcome.word, **more, bytes=exchange.sent)
         return outcome.word
-
-    @asynccontextmanager
-    async def _slot(self, session: Session) -> AsyncIterator[None]:
-        try:
-            async with self._slots.hold(session.principal.name):
-                yield
-        except Busy as busy:
-            raise Refusal("busy", str(busy)) from None
