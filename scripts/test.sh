@@ -6,8 +6,8 @@ main() {
     cd "$(dirname "$0")/.."
     which='not slow'
     case "${1:-}" in
-    --slow) which=slow ;;
-    --all) which='' ;;
+        --slow) which=slow ;;
+        --all) which='' ;;
     esac
     [ "$which" = 'not slow' ] || shift
     exec .venv/bin/python -m pytest -n "${AZQUACK_TEST_WORKERS:-4}" --dist loadscope -m "$which" "$@"
