@@ -30,7 +30,10 @@ from azquack.sql import Statement, literal, plain
 
 log = logging.getLogger(__name__)
 
-PROBE_EVERY = 5.0
+# Seconds between probes while all is well, and while something is not: a quiet replica shall cost next to nothing, one
+# that comes back shall be seen at once.
+PROBE_EVERY = 15.0
+PROBE_AGAIN = 2.0
 PROBE_TIMEOUT = 5.0
 # An open that fails with one of these may well succeed once the catalog is up.
 _PASSING = (
@@ -145,6 +148,12 @@ class Node:
             timer.cancel()
             cursor.close()
         return ""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that may pass between two sweeps: an idle session shall not outlive its time by half."""
+        limits = [each for each in (self._plan.idle_timeout, self._plan.statement_timeout) if each]
+        return max(1.0, min(limits, default=PROBE_EVERY) / 2)
 
     def sweep(self) -> int:
         """End the sessions that nobody uses; how many are left."""
@@ -261,7 +270,8 @@ def _report(node: Node, channel: ChildChannel) -> None:
             # A lake whose catalog cannot be read fails here and not in SELECT 1: nobody can log in either.
             probes["duckdb"] = _first_line(error)
         channel.send("probed", probes=probes, sessions=sessions)
-        time.sleep(PROBE_EVERY * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
+        pause = PROBE_AGAIN if any(probes.values()) else min(PROBE_EVERY, node.patience)
+        time.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
 
 
 def _obey(node: Node, channel: ChildChannel) -> None:

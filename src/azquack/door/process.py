@@ -33,7 +33,9 @@ from azquack.wall import Wall
 log = logging.getLogger(__name__)
 
 CANARY = "canary"
-CANARY_EVERY = 10.0
+# Seconds between canaries while they sing, and while one did not.
+CANARY_EVERY = 20.0
+CANARY_AGAIN = 2.0
 CANARY_TIMEOUT = 10.0
 REFRESH_EVERY = 30.0
 LOOPBACK = "127.0.0.1"
@@ -82,8 +84,7 @@ class DoorProcess:
         await self._sidecar.start()
         self._server = DoorServer(door, _listening(self._plan, self._settings))
         await self._server.start()
-        for every, work in ((CANARY_EVERY, self._canary), (REFRESH_EVERY, self._refresh)):
-            self._tasks.append(asyncio.create_task(_forever(every, work)))
+        self._tasks += [asyncio.create_task(_forever(each)) for each in (self._canary, self._refresh)]
 
     async def stop(self) -> None:
         """No new requests; those in flight get the settings' grace."""
@@ -151,13 +152,18 @@ class DoorProcess:
         if node not in self._settings.peers:
             self._tell("end", child=node, reason=reason)
 
-    async def _refresh(self) -> None:
-        await asyncio.to_thread(self._principals.refresh)
+    async def _refresh(self) -> float:
+        """Read the principals anew; seconds until the next time."""
+        try:
+            await asyncio.to_thread(self._principals.refresh)
+        except AzQuackError as error:
+            log.warning("%s", error)
+        return REFRESH_EVERY
 
-    async def _canary(self) -> None:
-        """Log in through the door as a user does, and read."""
+    async def _canary(self) -> float:
+        """Log in through the door as a user does, and read; seconds until the next time."""
         if self._replica.standby:
-            return
+            return CANARY_AGAIN
         host = "127.0.0.1" if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
         upstream = Upstream(host, self.port)
         try:
@@ -173,18 +179,17 @@ class DoorProcess:
             self._board.note(CANARY, str(error))
         else:
             self._board.note(CANARY, "")
+            return CANARY_EVERY
         finally:
             await upstream.close()
+        return CANARY_AGAIN
 
 
-async def _forever(every: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do `work` about every so many seconds; the spread keeps replicas from marching in step."""
+async def _forever(work: Callable[[], Coroutine[Any, Any, float]]) -> None:
+    """Do `work` again and again, after about as long as it says: the spread keeps replicas from marching in step."""
     while True:
-        try:
-            await work()
-        except AzQuackError as error:
-            log.warning("%s", error)
-        await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
+        pause = await work()
+        await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
 
 
 def _limits(settings: Settings) -> Limits:
