@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -92,4 +93,6 @@ def show(workload: str, results: Results) -> None:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does, so that what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     typer.run(main)
