@@ -54,6 +54,7 @@ def test_a_full_disk_under_the_catalog(lakes: Lakes, run: Run, tmp_path: Path) -
         lake = lakes(catalog_dir=disk.path / "catalog")
         lake.start()
         run(lake, "disk full under the catalog", FEWER, for_a_while(disk.fill, disk.free))
+        assert any("Failed to commit" in each for each in lake.writers.ledger.errors), lake.writers.ledger.errors
         lake.close()
 
 
@@ -63,6 +64,7 @@ def test_a_full_disk_under_the_data_path(lakes: Lakes, run: Run, tmp_path: Path)
         lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=0, tables=2)
         lake.start()
         run(lake, "disk full under the data path", FEWER, for_a_while(disk.fill, disk.free))
+        assert any("No space left" in each for each in lake.writers.ledger.errors), lake.writers.ledger.errors
         lake.close()
 
 
