@@ -54,7 +54,9 @@ def test_a_full_disk_under_the_catalog(lakes: Lakes, run: Run, tmp_path: Path) -
         lake = lakes(catalog_dir=disk.path / "catalog")
         lake.start()
         run(lake, "disk full under the catalog", FEWER, for_a_while(disk.fill, disk.free))
-        assert any("Failed to commit" in each for each in lake.writers.ledger.errors), lake.writers.ledger.errors
+        assert any("Failed to commit" in each for each in lake.writers.ledger.errors), (
+            lake.writers.ledger.errors
+        )
         lake.close()
 
 
