@@ -70,7 +70,9 @@ class Ownership:
         except (LakeError, LeaseError):
             await self.release()
             raise
-        log.info("this replica owns the catalog", extra={"epoch": grant.epoch, "file": str(self._file)})
+        # Where nobody else could, it goes without saying.
+        level = logging.INFO if self._standby else logging.DEBUG
+        log.log(level, "this replica owns the catalog", extra={"epoch": grant.epoch, "file": str(self._file)})
         return True
 
     async def wait(self) -> None:
