@@ -594,3 +594,17 @@ def test_a_commit_carries_its_author_and_message(lake: duckdb.DuckDBPyConnection
     assert ask(
         lake, "SELECT author, commit_message FROM lake.snapshots() ORDER BY snapshot_id DESC LIMIT 1"
     ) == [("ann", "first")]
+
+
+def test_a_null_in_a_column_that_was_not_null_blocks_the_flush_of_its_table(
+    lake: duckdb.DuckDBPyConnection,
+) -> None:
+    flush = "CALL ducklake_flush_inlined_data('lake', table_name => 'loosened')"
+    ask(lake, "CREATE TABLE loosened (i INT NOT NULL)", "INSERT INTO loosened VALUES (1)")
+    ask(lake, "ALTER TABLE loosened ALTER i DROP NOT NULL", "INSERT INTO loosened VALUES (NULL)")
+    try:
+        with pytest.raises(duckdb.Error, match="NOT NULL constraint failed"):
+            ask(lake, flush)
+        assert ask(lake, "SELECT count(*) FROM loosened") == [(2,)]
+    finally:
+        ask(lake, "DROP TABLE loosened")
