@@ -47,8 +47,8 @@ class Keeper:
                 "last": (text.split() or ["?"])[0].upper(),
                 "idle_seconds": (now - started).total_seconds(),
             }
-            log.info("ending an idle session", extra=last)
             self._disconnect(session)
+            log.info("ended an idle session", extra=last)
         return len(sessions) - len(idle)
 
     def _is_idle(self, state: str, started: datetime | None, text: str | None, now: datetime) -> bool:
