@@ -15,16 +15,10 @@ from azquack.health import Board
 from azquack.serving import QuietServer, listening_socket
 
 
-def application(
-    board: Board,
-    registry: CollectorRegistry,
-    status: Callable[[], dict[str, Any]],
-    standby: Callable[[], bool],
-) -> FastAPI:
-    """`/healthz`, `/readyz`, `/status` and `/metrics`; `status` gives the body of the third.
+def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> FastAPI:
+    """`/healthz`, `/readyz`, `/status` and `/metrics`.
 
-    A `standby` is ready too: a platform that ends the old replica only once the new one is ready would otherwise
-    wait for ever.
+    `status` gives the body of the third, in which `ready` and `standby` say how the replica stands.
     """
     app = FastAPI(title="AzQuack sidecar", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -34,14 +28,14 @@ def application(
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        waits = standby()
-        ready = board.ready or waits
-        body = {"ready": ready, "standby": waits, "checks": board.details()}
+        now = status()
+        ready = now["ready"]
+        body = {"ready": ready, "standby": now["standby"], "checks": board.details()}
         return JSONResponse(body, status_code=200 if ready else 503)
 
     @app.get("/status")
     async def show_status() -> dict[str, Any]:
-        return status() | {"ready": board.ready or standby(), "checks": board.details()}
+        return status() | {"checks": board.details()}
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -24,11 +24,6 @@ from azquack.errors import BackupError
 _LEFTOVER = timedelta(days=1)
 
 
-def always() -> bool:
-    """Of a catalog that whoever asks is told to back up."""
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Backups:
     """The backups of one catalog."""
@@ -59,12 +54,12 @@ class Backups:
         return fitting[0]
 
     def take(
-        self, catalog: Target, *, unless: str | None = None, owned: Callable[[], bool] = always
+        self, catalog: Target, *, unless: str | None = None, owned: Callable[[], bool] | None = None
     ) -> Manifest | None:
         """Back the served catalog up; None when it holds no lake yet or its fingerprint is `unless`.
 
-        The manifest comes last: a backup that was cut short is none, and so is one of a catalog that is not
-        `owned` any more when it is copied. Raises `LakeError`, `BackupError`.
+        The manifest comes last: a backup that was cut short is none, and so is one of a catalog that, where
+        `owned` is given, is not owned any more when it is copied. Raises `LakeError`, `BackupError`.
         """
         with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
             copied, packed = Path(scratch) / "catalog.duckdb", Path(scratch) / "packed"
@@ -75,7 +70,7 @@ class Backups:
                 if state is None or state.fingerprint == unless:
                     return None
                 opened.copy(copied)
-            if not owned():
+            if owned is not None and not owned():
                 raise BackupError("this replica does not own the catalog any more: its state is no backup")
             with copied.open("rb") as data, gzip.open(packed, "wb", compresslevel=1) as out:
                 shutil.copyfileobj(data, out)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from azquack.errors import BackupError, SettingError
 from azquack.settings import Settings
-from azquack.storage.container import container_client
+from azquack.storage.container import container_client, sentence
 
 if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
@@ -144,8 +144,5 @@ class BlobPlace:
         try:
             yield
         except AzureError as error:
-            # The SDK's message goes on with headers and a trace of the credentials that it tried.
-            first = (error.message or type(error).__name__).strip().splitlines()[0]
-            raise BackupError(
-                f"the backup place az://{self.container.container_name}/{self.prefix} cannot be {done}: {first}"
-            ) from None
+            place = f"az://{self.container.container_name}/{self.prefix}"
+            raise BackupError(f"the backup place {place} cannot be {done}: {sentence(error)}") from None

@@ -18,7 +18,7 @@ from azquack.cli.options import with_settings
 from azquack.errors import SettingError
 from azquack.plan import NodePlan
 from azquack.roles import catalog, query
-from azquack.settings import Role, Settings, as_markdown, load, required
+from azquack.settings import Role, Settings, as_markdown, load
 from azquack.supervisor import Supervisor
 from azquack.tokens import token_source_for
 
@@ -107,8 +107,7 @@ def preview(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags
     plans: list[NodePlan] = []
     match settings.role:
         case Role.CATALOG:
-            directory = required(settings, "catalog_dir", "it is where the catalog role keeps catalog.duckdb")
-            file = epochs.newest(directory)
+            file = epochs.newest(catalog.directory_of(settings))
             plans = [catalog.node_plan(settings, tokens.internal().get_secret_value(), file)]
         case Role.QUERY:
             plans = [query.node_plan(settings, tokens)]

@@ -79,7 +79,7 @@ class DoorProcess:
         registry = door.metrics.registry
         registry.register(BackupCollector(self._replica.backup))
         registry.register(ReplicaCollector(self._replica))
-        app = application(self._board, registry, self._replica.status, lambda: self._replica.standby)
+        app = application(self._board, registry, self._replica.status)
         self._sidecar = SidecarServer(app, self._plan["http_host"], self._plan["http_port"])
         await self._sidecar.start()
         self._server = DoorServer(door, _listening(self._plan, self._settings))
@@ -132,7 +132,7 @@ class DoorProcess:
             native_names=bool(self._plan["public"]),
             read_only=settings.read_only and bool(self._plan["public"]),
             group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),
-            ready=lambda: self._board.ready or self._replica.standby,
+            ready=lambda: self._replica.ready,
             fence=self._replica.may_answer,
             ask_node=self._ask_node,
             runaway=self._end_node,

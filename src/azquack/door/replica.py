@@ -45,6 +45,14 @@ class Replica:
         """Whether it waits for the catalog, which another replica owns."""
         return self._leased and self._told and self.grant is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it serves, or waits as a standby.
+
+        A platform that ends the old replica only once the new one is ready would otherwise wait for ever.
+        """
+        return self._board.ready or self.standby
+
     def may_answer(self) -> bool:
         """Whether what a node answered may leave the door: with a lease, only while that is held."""
         return not self._leased or (self.grant is not None and self.grant.held())
@@ -66,6 +74,7 @@ class Replica:
         return {
             "versions": next((r["versions"] for r in reports if "versions" in r), {}),
             "sessions": sum(child["probed"].get("sessions") or 0 for child in self.children),
+            "ready": self.ready,
             "standby": self.standby,
             "epoch": self.grant.epoch if self.grant else None,
             "restarts": sum(child["restarts"] for child in self.children),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from azquack.errors import LeaseError, LeaseLostError, SettingError
 from azquack.lease.grant import Grant, now
 from azquack.settings import Settings
-from azquack.storage.container import container_client
+from azquack.storage.container import container_client, sentence
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError
@@ -109,11 +109,8 @@ class BlobLease:
         return ""
 
     def _failed(self, error: AzureError) -> LeaseError:
-        # The SDK's message goes on with headers and a trace of the credentials that it tried.
-        first = (error.message or type(error).__name__).strip().splitlines()[0]
-        return LeaseError(
-            f"the lease az://{self._blob.container_name}/{self._blob.blob_name} cannot be used: {first}"
-        )
+        place = f"az://{self._blob.container_name}/{self._blob.blob_name}"
+        return LeaseError(f"the lease {place} cannot be used: {sentence(error)}")
 
 
 def _code(error: AzureError) -> str:

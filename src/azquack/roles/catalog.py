@@ -27,7 +27,7 @@ PROBES = {"duckdb": "SELECT 1", "catalog": "SELECT count(*) FROM duckdb_tables()
 def ownership(settings: Settings, *, standby: bool) -> Ownership:
     """The replica's claim to the catalog. A `standby` waits for another owner to go. Raises `SettingError`."""
     lease = lease_for(settings, settings.name)
-    return Ownership(lease, _directory(settings), seconds=settings.lease_seconds, standby=standby)
+    return Ownership(lease, directory_of(settings), seconds=settings.lease_seconds, standby=standby)
 
 
 def node_plan(settings: Settings, internal_token: str, file: Path) -> NodePlan:
@@ -64,7 +64,7 @@ def node_plan(settings: Settings, internal_token: str, file: Path) -> NodePlan:
 
 def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[ChildSpec]:
     """The processes of a catalog replica. Raises `SettingError`, `TokenError`, `LakeError`."""
-    _usable(_directory(settings))
+    _usable(directory_of(settings))
     token = tokens.internal().get_secret_value()
 
     def plan(ports: Ports) -> Message:
@@ -86,7 +86,8 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
     ]
 
 
-def _directory(settings: Settings) -> Path:
+def directory_of(settings: Settings) -> Path:
+    """Where the catalog lies. Raises `SettingError`."""
     path: Path = required(settings, "catalog_dir", "it is where the catalog role keeps catalog.duckdb")
     return path.absolute()
 

@@ -8,6 +8,7 @@ from azquack.errors import SettingError
 from azquack.settings import Settings
 
 if TYPE_CHECKING:
+    from azure.core.exceptions import AzureError
     from azure.storage.blob import ContainerClient
 
 
@@ -34,3 +35,8 @@ def container_client(settings: Settings, name: str, **limits: Any) -> ContainerC
     )
     host = settings.azure_endpoint or "blob.core.windows.net"
     return ContainerClient(f"https://{settings.azure_account}.{host}", name, credential, **limits)
+
+
+def sentence(error: AzureError) -> str:
+    """What went wrong: the SDK's message goes on with headers and a trace of the credentials that it tried."""
+    return (error.message or type(error).__name__).strip().splitlines()[0]
