@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from azquack import epochs
+from azquack.check import checks
+from azquack.settings import load
 from tests.link.processes import TcpProxy
 from tests.reliability import table
 from tests.reliability.ledger import Damage, Door, Writers
@@ -56,6 +59,17 @@ class Lake:
                 each.kill()
         self.line.close()
 
+    def end_clean(self) -> None:
+        """Stop the replicas, and see that `azquack check` finds nothing serious in the catalog that they leave.
+
+        Files of statements that were cut short are no damage.
+        """
+        self.query.stop()
+        self.catalog.stop()
+        settings = load({"data_path": str(self.data_path)}, env_file=None).settings
+        found = checks.run(epochs.newest(self.catalog_dir), settings)
+        assert [each for each in found if each.serious] == []
+
     def log_text(self) -> str:
         """The logs of all replicas."""
         return "\n".join(each.log_text()[-6000:] for each in (*self.catalogs, self.query))
@@ -83,6 +97,23 @@ def lake(lakes: Callable[..., Lake]) -> Lake:
 
 # The number of the round in, and out, if it is not that of the call, the moment from which time counts.
 Inject = Callable[[int], float | None]
+# How long a disturbance lasts, in seconds; the time to the next success includes it.
+LASTS = 1.0
+
+
+def for_a_while(begin: Callable[[], object], end: Callable[[], object]) -> Inject:
+    """A disturbance that lasts; what counts is the time from when it is there."""
+
+    def inject(_: int) -> float:
+        begin()
+        there = time.monotonic()
+        try:
+            time.sleep(LASTS)
+        finally:
+            end()
+        return there
+
+    return inject
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from tests.cluster import attach_as_r, read_line, remote
 from tests.link.processes import TcpProxy
-from tests.reliability.conftest import ROUNDS, Inject, Lake
+from tests.reliability.conftest import ROUNDS, Lake, for_a_while
 from tests.reliability.disks import small_disk
 from tests.reliability.ledger import Writers
 from tests.reliability.table import Row
@@ -25,28 +24,11 @@ Run = Callable[..., Row]
 Lakes = Callable[..., Lake]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 FEWER = max(1, ROUNDS // 5)
-# How long a disturbance lasts, in seconds; the time to the next success includes it.
-LASTS = 1.0
 UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nx-ms-error-code: ServerBusy\r\n"
     b"Content-Length: 0\r\nConnection: close\r\n\r\n"
 )
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-
-
-def for_a_while(begin: Callable[[], object], end: Callable[[], object]) -> Inject:
-    """A disturbance that lasts; what counts is the time from when it is there."""
-
-    def inject(_: int) -> float:
-        begin()
-        there = time.monotonic()
-        try:
-            time.sleep(LASTS)
-        finally:
-            end()
-        return there
-
-    return inject
 
 
 def test_a_full_disk_under_the_catalog(lakes: Lakes, run: Run, tmp_path: Path) -> None:

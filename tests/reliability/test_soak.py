@@ -14,10 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from azquack import epochs
-from azquack.check import checks
-from azquack.settings import load
-from tests.reliability.conftest import Lake
+from tests.reliability.conftest import Lake, for_a_while
 from tests.reliability.ledger import Damage, Writers
 from tests.reliability.table import PROPERTY, Row
 
@@ -42,14 +39,14 @@ def memory(lake: Lake) -> Iterator[tuple[str, int]]:
 def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=3, tables=1)
     lake.start()
-    faults: dict[str, Callable[[], None]] = {
+    faults: dict[str, Callable[[], object]] = {
         "catalog node killed": lambda: lake.catalog.process("catalog-node").kill(),
         "query node killed": lambda: lake.query.process("query-node-1").kill(),
         "public door killed": lambda: lake.query.process("query-door").kill(),
         "internal door killed": lambda: lake.catalog.process("catalog-door").kill(),
         "catalog replica restarted": lambda: _restart(lake),
-        "line cut": lambda: _for_a_second(lake.line.cut, lake.line.restore),
-        "line frozen": lambda: _for_a_second(lake.line.freeze, lake.line.restore),
+        "line cut": lambda: for_a_while(lake.line.cut, lake.line.restore)(0),
+        "line frozen": lambda: for_a_while(lake.line.freeze, lake.line.restore)(0),
     }
     row = Row(f"soak: {MINUTES:g} min, a fault every {EVERY:g} s")
     resident: dict[str, list[int]] = defaultdict(list)
@@ -71,11 +68,7 @@ def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, obje
             time.sleep(max(0.0, min(began + EVERY, end) - time.monotonic()))
     row.acknowledged = len(ledger.successes)
     record_property(PROPERTY, asdict(row))
-    lake.query.stop()
-    lake.catalog.stop()
-    settings = load({"data_path": str(lake.data_path)}, env_file=None).settings
-    found = checks.run(epochs.newest(lake.catalog_dir), settings)
-    assert [each for each in found if each.serious] == []
+    lake.end_clean()
     for process, sizes in resident.items():
         third = max(1, len(sizes) // 3)
         grown = statistics.median(sizes[-third:]) - statistics.median(sizes[:third])
@@ -85,9 +78,3 @@ def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, obje
 def _restart(lake: Lake) -> None:
     assert lake.catalog.stop() == 0
     lake.catalog.start()
-
-
-def _for_a_second(begin: Callable[[], None], end: Callable[[], None]) -> None:
-    begin()
-    time.sleep(1.0)
-    end()
