@@ -74,3 +74,8 @@ def _extension() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=extensions.config(Path(tempfile.gettempdir())))
     connection.execute(f"LOAD {literal(str(extensions.file_of('tpch')))}")
     return connection
+
+
+def making(home: Path) -> list[str]:
+    """The statements that make every table of the files in `home`."""
+    return [f"CREATE TABLE {name} AS FROM {literal(str(home / f'{name}.parquet'))}" for name in TABLES]

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from azquack.sql import literal
 from bench.client import open_client
 from bench.contenders import AzQuack, Contender
 from bench.workloads import files
@@ -36,12 +35,7 @@ class Memory(Workload):
         assert isinstance(contender, AzQuack)
         home = files.tpch(self.files, self.size.scale)
         contender.flags = ("--memory-limit", LIMIT)
-        contender.make(
-            *(
-                f"CREATE TABLE {name} AS FROM {literal(str(home / f'{name}.parquet'))}"
-                for name in files.TABLES
-            )
-        )
+        contender.make(*files.making(home))
         yield lambda: self._measure(contender)
 
     def _measure(self, contender: AzQuack) -> Figures:

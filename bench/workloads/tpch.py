@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from azquack.sql import literal
 from bench.client import Client, open_client
 from bench.contenders import Contender
 from bench.workloads import files
@@ -31,12 +30,7 @@ class Tpch(Workload):
         self._home = files.tpch(self.files, self.size.scale)
         self._queries = files.queries()
         self._answers: list[list[list[str]]] = files.answers(self.size.scale)
-        contender.make(
-            *(
-                f"CREATE TABLE {name} AS FROM {literal(str(self._home / f'{name}.parquet'))}"
-                for name in files.TABLES
-            )
-        )
+        contender.make(*files.making(self._home))
         yield lambda: self._measure(contender)
 
     def _measure(self, contender: Contender) -> Figures:
