@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from azquack import epochs
+from azquack import epochs, wire
 from tests.cluster import wait_until
-from tests.reliability.replicas import Replica
+from tests.reliability.replicas import INTERNAL, Replica
 
 
 @pytest.fixture
@@ -44,6 +44,20 @@ def test_a_second_catalog_waits_and_takes_over_when_the_first_one_dies(catalogs:
     assert wait_until(lambda: second.owns, "the standby never owned the catalog")
     assert page(second, "/status").json()["epoch"] == 2
     assert "azquack_lease_epoch 2.0" in page(second, "/metrics").text
+
+
+def test_a_standby_sends_everybody_away_at_once(catalogs: list[Replica]) -> None:
+    first, second = catalogs
+    first.start()
+    second.begin()
+    second.wait_for("standby")
+    login = wire.connection_request(wire.ConnectionRequest(INTERNAL, "v1.5.5"))
+    # Long before it would have given up waiting for a node.
+    answer = httpx.post(f"http://127.0.0.1:{second.port}/quack", content=login, timeout=5, trust_env=False)
+    assert answer.status_code == 503
+    assert "stands by" in wire.parse_error(answer.content)
+    # A link that is connected here must come to the owner with its next request.
+    assert answer.headers["connection"] == "close"
 
 
 def test_an_owner_that_stops_hands_over_at_once(catalogs: list[Replica], tmp_path: Path) -> None:

@@ -95,23 +95,21 @@ def lake(lakes: Callable[..., Lake]) -> Lake:
     return lakes()
 
 
-# The number of the round in, and out, if it is not that of the call, the moment from which time counts.
-Inject = Callable[[int], float | None]
-# How long a disturbance lasts, in seconds; the time to the next success includes it.
+# What does the damage; it gets the number of the round.
+Inject = Callable[[int], object]
+# How long a disturbance lasts, in seconds; the pause includes it.
 LASTS = 1.0
 
 
 def for_a_while(begin: Callable[[], object], end: Callable[[], object]) -> Inject:
-    """A disturbance that lasts; what counts is the time from when it is there."""
+    """A disturbance that lasts."""
 
-    def inject(_: int) -> float:
+    def inject(_: int) -> None:
         begin()
-        there = time.monotonic()
         try:
             time.sleep(LASTS)
         finally:
             end()
-        return there
 
     return inject
 
@@ -123,12 +121,12 @@ def run(record_property: Callable[[str, object], None]) -> Callable[[Lake, str, 
     def rounds(lake: Lake, fault: str, times: int, inject: Inject) -> Row:
         row = Row(fault)
         with lake.writers.writing() as ledger:
-            ledger.wait_for_success(time.monotonic())
+            ledger.wait_for_success()
             for number in range(times):
                 began = time.monotonic()
                 try:
-                    began = inject(number) or began
-                    row.seconds.append(ledger.wait_for_success(began))
+                    inject(number)
+                    row.seconds.append(ledger.longest_pause(began))
                     damage = lake.writers.compare()
                 except Exception:
                     print(lake.log_text())

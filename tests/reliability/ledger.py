@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,9 @@ import duckdb
 from tests.cluster import attach_as_r, remote, wait_until
 from tests.reliability.replicas import PUBLIC
 
+# A client that comes back at once costs as much as the door that it waits for needs to start: a new DuckDB
+# and its extensions each time, on the same cores.
+RETRY = 0.5
 # A writer's tables hold this many rows; more than DuckLake keeps in the catalog, so they are Parquet.
 ROWS = 20
 KEPT_TABLES = 5
@@ -46,23 +50,29 @@ class Ledger:
     successes: list[tuple[float, float]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
-    def wait_for_success(self, since: float, timeout: float = 90.0) -> float:
-        """Seconds from `since` to the first success of a statement that began later."""
-        seen = len(self.successes)
+    def wait_for_success(self, timeout: float = 90.0) -> float:
+        """Returns once a statement succeeded that began after this call; when that was."""
+        now, seen = time.monotonic(), len(self.successes)
 
         def found() -> float | None:
             nonlocal seen
             # Those from before are not looked at again and again; a late one may still have begun early.
             for begun, done in self.successes[max(0, seen - 50) :]:
-                if begun >= since:
-                    return done - since
+                if begun >= now:
+                    return done
             seen = len(self.successes)
             return None
 
-        seconds: float = wait_until(
+        done: float = wait_until(
             found, f"nothing was acknowledged any more; the last errors: {self.errors[-5:]}", timeout
         )
-        return seconds
+        return done
+
+    def longest_pause(self, since: float) -> float:
+        """The most seconds from `since` to the next success from now in which nothing was acknowledged."""
+        end = self.wait_for_success()
+        times = sorted(done for _, done in tuple(self.successes) if since < done <= end)
+        return max(later - earlier for earlier, later in pairwise([since, *times]))
 
 
 @dataclass(frozen=True)
@@ -189,4 +199,4 @@ class Writers:
             except duckdb.Error as error:
                 self.ledger.errors.append(str(error).splitlines()[0])
                 # The door is away; the next try is the condition that is awaited.
-                self._stop.wait(0.05)
+                self._stop.wait(RETRY)

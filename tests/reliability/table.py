@@ -1,6 +1,7 @@
 """The table of the faults: printed at the end of a run that injected some.
 
-`AZQUACK_TEST_RELIABILITY` names a file that it is written to as well; that is how docs/reliability.md gets it.
+`AZQUACK_TEST_RELIABILITY` names a file that it is written to as well, after each test; that is how
+docs/reliability.md gets it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Row:
 PROPERTY = "reliability"
 HEAD = (
     "fault", "rounds", "acknowledged", "lost", "doubled", "torn",
-    "next success, median s", "worst s",
+    "pause, median s", "worst s",
 )  # fmt: skip
 
 
@@ -52,18 +53,34 @@ def markdown(rows: Iterable[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the rows of all tests that injected faults."""
-    rows = [
-        Row(**value | {"damage": Damage(**value["damage"])})
-        for outcome in ("passed", "failed")
-        for report in terminalreporter.stats.get(outcome, [])
-        for name, value in report.user_properties
-        if name == PROPERTY
-    ]
-    if rows:
-        text = markdown(sorted(rows, key=lambda row: row.fault))
-        terminalreporter.section("reliability")
-        terminalreporter.write_line(text)
-        if where := os.environ.get("AZQUACK_TEST_RELIABILITY"):
-            Path(where).write_text(text)
+class Faults:
+    """Gathers the rows of all tests that injected faults; `file` has those so far, for a run that is broken off."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._rows: dict[str, Row] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take in the row of a test that has run."""
+        found = dict(report.user_properties).get(PROPERTY) if report.when == "call" else None
+        if isinstance(found, dict):
+            row = Row(**found | {"damage": Damage(**found["damage"])})
+            self._rows[row.fault] = row
+            if self._file:
+                self._file.write_text(self._table())
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the table."""
+        if self._rows:
+            terminalreporter.section("reliability")
+            terminalreporter.write_line(self._table())
+
+    def _table(self) -> str:
+        return markdown(sorted(self._rows.values(), key=lambda row: row.fault))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gather in the process that gets the reports of all others."""
+    if not hasattr(config, "workerinput"):
+        where = os.environ.get("AZQUACK_TEST_RELIABILITY")
+        config.pluginmanager.register(Faults(Path(where) if where else None))

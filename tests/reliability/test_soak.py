@@ -20,8 +20,10 @@ from tests.reliability.table import PROPERTY, Row
 
 MINUTES = float(os.environ.get("AZQUACK_TEST_SOAK_MINUTES", "30"))
 EVERY = 20.0
-# What may be added to the memory of a process between the first and the last third, in bytes.
-GROWTH = 48 << 20
+# What may be added to the memory of a process between the first and the last third, in bytes: once it is warm,
+# and within a short run, whose first third sees it empty.
+GROWTH, WARMING = 48 << 20, 160 << 20
+WARM_ROUNDS = 30
 
 
 def memory(lake: Lake) -> Iterator[tuple[str, int]]:
@@ -53,12 +55,12 @@ def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, obje
     dice = random.Random(4711)
     end = time.monotonic() + 60 * MINUTES
     with lake.writers.writing() as ledger:
-        ledger.wait_for_success(time.monotonic())
+        ledger.wait_for_success()
         while time.monotonic() < end:
             began = time.monotonic()
             name = dice.choice(sorted(faults))
             faults[name]()
-            row.seconds.append(ledger.wait_for_success(began))
+            row.seconds.append(ledger.longest_pause(began))
             damage = lake.writers.compare()
             assert damage == Damage(), f"{name}: {damage}\n{lake.log_text()}"
             row.rounds += 1
@@ -72,7 +74,8 @@ def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, obje
     for process, sizes in resident.items():
         third = max(1, len(sizes) // 3)
         grown = statistics.median(sizes[-third:]) - statistics.median(sizes[:third])
-        assert grown < GROWTH, f"{process} grew by {grown / 2**20:.0f} MiB"
+        allowed = GROWTH if row.rounds >= WARM_ROUNDS else WARMING
+        assert grown < allowed, f"{process} grew by {grown / 2**20:.0f} MiB"
 
 
 def _restart(lake: Lake) -> None:

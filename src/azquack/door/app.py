@@ -16,7 +16,7 @@ from azquack.door.group import Groups
 from azquack.door.limits import Limits, Rate, Slots
 from azquack.door.logins import Logins
 from azquack.door.metrics import Metrics
-from azquack.door.ports import AskNode, Fence, Principals, Runaway, Wall, always, ignore, no_more
+from azquack.door.ports import AskNode, Fence, Principals, Runaway, Wall, always, ignore, never, no_more
 from azquack.door.relay import Relay
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 KINDS = wire.MessageType
 FORWARDED = (KINDS.PREPARE, KINDS.FETCH, KINDS.APPEND, KINDS.DISCONNECT)
 FETCH_BYTES = 64 << 10
+STANDBY = "Another replica serves this catalog, and this one stands by: try again in a moment"
 # Refusals that the audit log notes per second and address: nobody shall fill the disk with them.
 AUDITED_REFUSALS = 1.0
 
@@ -38,8 +39,8 @@ class Door:
 
     `wall` is None where the one principal may do everything; `native_names` makes the tables of every schema
     work natively, for a query node; `read_only` sends everybody to nodes that read; `group_commit` gathers small
-    inserts, and is for a door that is the only one before its nodes; `ready` answers `/readyz`; `fence`,
-    `ask_node` and `runaway` stand in `ports`.
+    inserts, and is for a door that is the only one before its nodes; `ready` answers `/readyz`; while it is
+    on `standby` it sends everybody away; `fence`, `ask_node` and `runaway` stand in `ports`.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Door:
         read_only: bool = False,
         group_commit: bool = False,
         ready: Callable[[], bool] = always,
+        standby: Callable[[], bool] = never,
         fence: Fence = always,
         ask_node: AskNode = no_more,
         runaway: Runaway = ignore,
@@ -66,6 +68,7 @@ class Door:
         self.sessions = Sessions(seal, principals, nodes, limit, self.metrics)
         self._audit = audit
         self._ready = ready
+        self._standby = standby
         self._logins = Logins(nodes, principals, self.sessions, limit, audit, ask_node, read_only=read_only)
         self._relay = Relay(fence, runaway, limit.statement_seconds, limit.abandoned_seconds)
         slots = Slots(limit.statements, limit.statements_per_principal, limit.queue, limit.queue_seconds)
@@ -106,6 +109,9 @@ class Door:
             exchange = Exchange(
                 scope, receive, send, grace=self.limits.body_seconds, patience=self.limits.read_seconds
             )
+            if self._standby():
+                # With its socket closed, the next request comes to whoever serves.
+                raise Refusal("standby", STANDBY, 503)
             exchange.bound(self.limits.body_bytes)
             if not self._address_rate.allow(exchange.address):
                 raise Refusal("rate", "Too many requests from this address: try again in a moment")

@@ -74,6 +74,11 @@ def always() -> bool:
     return True
 
 
+def never() -> bool:
+    """Whether a door without a lease stands by."""
+    return False
+
+
 async def no_more(access: Access) -> None:
     """The way to a further node where none can be started."""
 

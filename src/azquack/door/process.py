@@ -133,6 +133,7 @@ class DoorProcess:
             read_only=settings.read_only and bool(self._plan["public"]),
             group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),
             ready=lambda: self._replica.ready,
+            standby=lambda: self._replica.standby,
             fence=self._replica.may_answer,
             ask_node=self._ask_node,
             runaway=self._end_node,
