@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import httptools
 import uvicorn
 import uvloop
 
-from azquack.door.exchange import Receive, Scope, Send
 from azquack.upstream import Upstream
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class App:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
@@ -12,7 +13,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from azquack.health import Board
-from azquack.serving import QuietServer, listening_socket
+from azquack.http.listening import listening_socket
 
 
 def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> FastAPI:
@@ -42,6 +43,15 @@ def application(board: Board, registry: CollectorRegistry, status: Callable[[], 
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return app
+
+
+class QuietServer(uvicorn.Server):
+    """Uvicorn without its signal handlers: the supervisor says when to stop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
 
 
 class SidecarServer:

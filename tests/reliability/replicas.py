@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 
+from azquack.child import SETTLED
 from tests import cluster
 from tests.link.processes import free_port
 
@@ -88,12 +90,16 @@ class Replica:
         return bool(status.get("ready")) and not status["standby"]
 
     def process(self, name: str) -> psutil.Process:
-        """The running process `name` of this replica, once there is one."""
+        """The running process `name` of this replica, once it has run for so long that its end is an accident.
+
+        The supervisor makes one that ends again and again wait before it starts it anew.
+        """
 
         def found() -> psutil.Process | None:
+            settled = datetime.now(UTC) - timedelta(seconds=SETTLED)
             for each in self.status().get("processes", []):
-                if each["name"] == name and each["ready"] and psutil.pid_exists(each["pid"]):
-                    return psutil.Process(each["pid"])
+                if each["name"] == name and each["ready"] and datetime.fromisoformat(each["since"]) < settled:
+                    return psutil.Process(each["pid"]) if psutil.pid_exists(each["pid"]) else None
             return None
 
         process: psutil.Process = cluster.wait_until(

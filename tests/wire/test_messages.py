@@ -52,8 +52,8 @@ def test_a_recorded_prepare_is_understood_and_rebuilt_byte_for_byte() -> None:
 
 
 def test_the_table_of_a_recorded_insert_is_read_without_its_chunk() -> None:
-    assert wire.parse_append_target(recorded.INSERT) == wire.AppendTarget("demo", "ev")
-    assert wire.parse_append_target(recorded.INSERT[:70]) == wire.AppendTarget("demo", "ev")
+    assert wire.parse_append_target(recorded.INSERT) == wire.AppendTarget("demo", "ev", 1)
+    assert wire.parse_append_target(recorded.INSERT[:70]) == wire.AppendTarget("demo", "ev", 1)
 
 
 def test_a_recorded_error_gives_its_sentence_and_is_rebuilt_byte_for_byte() -> None:

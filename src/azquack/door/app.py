@@ -1,4 +1,4 @@
-"""The door: a plain ASGI application that lets stock DuckDB clients through to the nodes.
+"""The door: what lets stock DuckDB clients through to the nodes.
 
 `POST /quack` is Quack; `GET /healthz` and `GET /readyz` say whether the door is well; all else is 404.
 """
@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 from azquack import wire
 from azquack.door.audit import Audit, about
-from azquack.door.exchange import NOT_QUACK_1, Exchange, Gone, Receive, Refusal, Scope, Send
 from azquack.door.group import Groups
 from azquack.door.limits import Limits, Rate, Slots
 from azquack.door.logins import Logins
@@ -20,14 +19,16 @@ from azquack.door.ports import AskNode, Fence, Principals, Runaway, Wall, always
 from azquack.door.relay import Relay
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
-from azquack.door.sessions import Session, Sessions
+from azquack.door.sessions import NOT_QUACK_1, Session, Sessions
 from azquack.door.statements import Statements
 from azquack.errors import WireError
+from azquack.http import Exchange, Gone, Refusal
 
 log = logging.getLogger(__name__)
 
 KINDS = wire.MessageType
 FORWARDED = (KINDS.PREPARE, KINDS.FETCH, KINDS.APPEND, KINDS.DISCONNECT)
+TEXT = b"text/plain; charset=utf-8"
 FETCH_BYTES = 64 << 10
 STANDBY = "Another replica serves this catalog, and this one stands by: try again in a moment"
 # Refusals that the audit log notes per second and address: nobody shall fill the disk with them.
@@ -35,7 +36,7 @@ AUDITED_REFUSALS = 1.0
 
 
 class Door:
-    """An ASGI application. Everything it needs is given to it; it starts nothing and closes nothing.
+    """Answers each `Exchange`. Everything it needs is given to it; it starts nothing and closes nothing.
 
     `wall` is None where the one principal may do everything; `native_names` makes the tables of every schema
     work natively, for a query node; `read_only` sends everybody to nodes that read; `group_commit` gathers small
@@ -87,28 +88,22 @@ class Door:
         self.metrics.running.set_function(lambda: slots.running)
         self.metrics.queued.set_function(lambda: slots.waiting)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        match scope["method"], scope["path"]:
-            case "POST", "/quack":
-                await self._quack(scope, receive, send)
-            case "GET", "/healthz":
-                await _plain(send, 200, b"ok\n")
-            case "GET", "/readyz":
-                await _plain(send, *((200, b"ready\n") if self._ready() else (503, b"not ready\n")))
+    async def __call__(self, exchange: Exchange) -> None:
+        match exchange.method, exchange.path:
+            case b"POST", b"/quack":
+                await self._quack(exchange)
+            case b"GET", b"/healthz":
+                await exchange.answer(b"ok\n", 200, TEXT)
+            case b"GET", b"/readyz":
+                await exchange.answer(*((b"ready\n", 200) if self._ready() else (b"not ready\n", 503)), TEXT)
             case _:
-                await _plain(send, 404, b"not found\n")
+                await exchange.answer(b"not found\n", 404, TEXT)
 
-    async def _quack(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _quack(self, exchange: Exchange) -> None:
         began = time.perf_counter()
         kind, outcome = "UNREADABLE", "ok"
-        exchange: Exchange | None = None
         session: Session | None = None
         try:
-            exchange = Exchange(
-                scope, receive, send, grace=self.limits.body_seconds, patience=self.limits.read_seconds
-            )
             if self._standby():
                 # With its socket closed, the next request comes to whoever serves.
                 raise Refusal("standby", STANDBY, 503)
@@ -127,21 +122,18 @@ class Door:
         except Refusal as refusal:
             outcome = "refused"
             self._note(refusal, kind, exchange, session)
-            if exchange is None:
-                await _plain(send, refusal.status, str(refusal).encode())
-            else:
-                await exchange.refuse(refusal)
+            await exchange.refuse(refusal)
         except Gone:
             outcome = "gone"
         except Exception:
             # A fault of ours: the client gets a sentence, the log gets the rest.
             log.exception("a request failed in the door")
             outcome = "fault"
-            if exchange is not None and not exchange.answered:
+            if not exchange.answered:
                 await exchange.refuse(Refusal("fault", "The door failed on this request; its log says why"))
         finally:
-            received, sent = (exchange.received, exchange.sent) if exchange else (0, 0)
-            self.metrics.request(kind, outcome, time.perf_counter() - began, received, sent)
+            seconds = time.perf_counter() - began
+            self.metrics.request(kind, outcome, seconds, exchange.received, exchange.sent)
 
     async def _header(self, exchange: Exchange) -> wire.Header:
         try:
@@ -170,21 +162,13 @@ class Door:
                 self.sessions.forget(session.connection_id)
             raise
 
-    def _note(self, refusal: Refusal, kind: str, exchange: Exchange | None, session: Session | None) -> None:
+    def _note(self, refusal: Refusal, kind: str, exchange: Exchange, session: Session | None) -> None:
         """Counts a refusal, and audits one that came before the statement was looked at."""
         self.metrics.refusals.labels(refusal.reason).inc()
-        if self._audit is None or exchange is None or refusal.audited:
+        if self._audit is None or refusal.audited:
             return
         if self._refusal_rate.allow(exchange.address):
             facts = about(session) if session else {}
             kind = "login" if kind == KINDS.CONNECTION_REQUEST.name else kind.lower()
             entry = self._audit.start(**facts, kind=kind, address=exchange.address)
             self._audit.finish(entry, "refused", reason=refusal.reason)
-
-
-async def _plain(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    if status >= 400:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from azquack.door.exchange import Refusal
+from azquack.http import Refusal
 
 KEYS = 10_000
 

@@ -6,12 +6,12 @@ import asyncio
 
 from azquack import wire
 from azquack.door.audit import Audit, about
-from azquack.door.exchange import NOT_QUACK_1, Exchange, Refusal
 from azquack.door.limits import Failures, Limits
 from azquack.door.ports import Access, AskNode, Principal, Principals
 from azquack.door.routing import Node, Nodes
-from azquack.door.sessions import Session, Sessions
+from azquack.door.sessions import NOT_QUACK_1, Session, Sessions
 from azquack.errors import StatementError, UpstreamError, WireError
+from azquack.http import Exchange, Refusal
 from azquack.upstream import exchange as ask
 
 

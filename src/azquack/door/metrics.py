@@ -27,6 +27,8 @@ class Metrics:
         )
         self._bytes = Counter("azquack_door_bytes", "Bytes of bodies.", ["direction"], registry=registry)
         self._in, self._out = self._bytes.labels("in"), self._bytes.labels("out")
+        # To find the series of a request by its labels costs more than to count it.
+        self._series: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         self.sessions = Gauge(
             "azquack_door_sessions",
             "Sessions that this door has seen and that have not ended.",
@@ -47,7 +49,11 @@ class Metrics:
 
     def request(self, kind: str, outcome: str, seconds: float, received: int, sent: int) -> None:
         """Notes a request that is over, and the bytes of its two bodies."""
-        self._requests.labels(kind, outcome).inc()
-        self._latency.labels(kind).observe(seconds)
+        series = self._series.get((kind, outcome))
+        if series is None:
+            series = self._requests.labels(kind, outcome), self._latency.labels(kind)
+            self._series[kind, outcome] = series
+        series[0].inc()
+        series[1].observe(seconds)
         self._in.inc(received)
         self._out.inc(sent)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from azquack import wire
-from azquack.door.exchange import Exchange, Refusal
 from azquack.door.ports import Fence, Runaway
 from azquack.door.sessions import AGAIN, ENDED, LOST, Session
 from azquack.errors import UpstreamError, WireError
+from azquack.http import Exchange, Refusal
 from azquack.upstream import Response
 
 INVALID_ID = "Invalid connection id"
@@ -49,8 +49,12 @@ class Relay:
         node.running += 1
         try:
             try:
-                async with self._watched(exchange, session), asyncio.timeout(self._longest):
-                    response = await node.upstream.send(body, length=length)
+                watch = Watch(lambda: self._after_client(exchange, node.name))
+                try:
+                    async with asyncio.timeout(self._longest):
+                        response = await node.upstream.send(body, length=length)
+                finally:
+                    watch.end()
             except TimeoutError:
                 self._runaway(node.name, f"a statement ran longer than {self._longest:.0f} s")
                 raise Refusal(
@@ -85,7 +89,7 @@ class Relay:
                     raise Refusal("ended", ENDED)
             await exchange.answer(whole)
             return Outcome("error")
-        await exchange.begin(left)
+        exchange.begin(left)
         left -= len(first)
         rows = wire.count_of(first) if left == 0 else None
         await exchange.chunk(first, more=left > 0)
@@ -94,23 +98,27 @@ class Relay:
             await exchange.chunk(chunk, more=left > 0)
         return Outcome("ok", rows)
 
-    @asynccontextmanager
-    async def _watched(self, exchange: Exchange, session: Session) -> AsyncIterator[None]:
-        """Looks after a client that leaves while its statement runs."""
-        watchers: list[asyncio.Task[None]] = []
+    async def _after_client(self, exchange: Exchange, node: str) -> None:
+        """Ends the node of a statement that goes on for long after its client has left."""
+        await exchange.client_gone()
+        await asyncio.sleep(self._unwanted)
+        self._runaway(node, f"a statement went on for {self._unwanted:.0f} s after its client had left")
 
-        async def watch() -> None:
-            await exchange.client_gone()
-            await asyncio.sleep(self._unwanted)
-            self._runaway(
-                session.node.name, f"a statement went on for {self._unwanted:.0f} s after its client had left"
-            )
 
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(PATIENCE, lambda: watchers.append(loop.create_task(watch())))
-        try:
-            yield
-        finally:
-            timer.cancel()
-            for watcher in watchers:
-                watcher.cancel()
+class Watch:
+    """Does `work` beside a statement, from when that has run for a while until its `end`."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[None] | None = None
+        self._timer = self._loop.call_later(PATIENCE, self._begin)
+
+    def _begin(self) -> None:
+        self._task = self._loop.create_task(self._work())
+
+    def end(self) -> None:
+        """The statement has ended."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()

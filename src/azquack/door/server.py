@@ -1,4 +1,4 @@
-"""The door's listening side: uvicorn, with deadlines and caps that keep floods of sockets outside."""
+"""The door's listening side: sockets that are counted, TLS, and proxies that are believed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import ssl
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
-
-import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from azquack.door.app import Door
 from azquack.door.limits import Limits
 from azquack.door.metrics import Metrics
 from azquack.errors import StartError
-from azquack.serving import QuietServer, listening_socket
+from azquack.http import HttpServer, Patience
+from azquack.http.listening import listening_socket
+
+BACKLOG = 2048
+EVERYBODY = ("0.0.0.0/0", "::/0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +41,19 @@ class Listening:
 
 
 class Guard:
-    """Counts open sockets, in all and, unless `shared`, per address.
+    """Counts open sockets, in all and, unless proxies are `trusted`, so that one speaks for many, per address."""
 
-    `shared`: proxies are trusted, so that one address speaks for many people.
-    """
-
-    def __init__(self, limits: Limits, metrics: Metrics, *, shared: bool) -> None:
-        self.limits = limits
-        self._shared = shared
+    def __init__(self, limits: Limits, metrics: Metrics, trusted: str) -> None:
+        self._limits = limits
+        self._trusted = _networks(trusted)
         self._metrics = metrics
         self._per_address: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
         """Whether a further socket from `address` may stay."""
-        limits = self.limits
+        limits = self._limits
         if self._per_address.total() >= limits.connections or (
-            not self._shared and self._per_address[address] >= limits.connections_per_address
+            not self._trusted and self._per_address[address] >= limits.connections_per_address
         ):
             self._metrics.refusals.labels("connections").inc()
             return False
@@ -69,119 +68,74 @@ class Guard:
             del self._per_address[address]
         self._metrics.connections.dec()
 
+    def speaker(self, address: str, forwarded: str) -> str:
+        """The last one in `forwarded` whom no trusted proxy has added for another such proxy."""
+        hosts = [_without_port(each.strip()) for each in forwarded.split(",")]
+        while hosts and self._trusts(address):
+            address = hosts.pop()
+        return address
 
-class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with a deadline and a size for the head of each request."""
-
-    guard: Guard
-    entered = False
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        peer = transport.get_extra_info("peername")
-        self._address = peer[0] if peer else "local"
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._in_head = True
-        self._head_bytes = 0
-        self.entered = self.entered or self.guard.enter(self._address)
-        super().connection_made(transport)
-        if self.entered:
-            self._start_head_timer()
-        else:
-            transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
-        if self.entered:
-            self.entered = False
-            self.guard.leave(self._address)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._start_head_timer()
-            self._head_bytes += len(data.partition(b"\r\n\r\n")[0])
-            if self._head_bytes > self.guard.limits.head_bytes:
-                self.transport.abort()
-                return
-        super().data_received(data)
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head_bytes = 0
-        self._stop_head_timer()
-        super().on_headers_complete()
-
-    def on_response_complete(self) -> None:
-        self._in_head = True
-        super().on_response_complete()
-
-    def _start_head_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.guard.limits.head_seconds, self.transport.abort)
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _trusts(self, address: str) -> bool:
+        try:
+            return any(ip_address(address) in network for network in self._trusted)
+        except ValueError:
+            return False
 
 
-class TlsServer(QuietServer):
+class TlsListener:
     """Accepts sockets and shakes hands for TLS itself.
 
     asyncio tells of a socket only after its handshake: until then nobody would count it.
     """
 
-    def __init__(self, config: uvicorn.Config, protocol: type[GuardedProtocol], tls: ssl.SSLContext) -> None:
-        super().__init__(config)
-        self._protocol = protocol
-        self._guard = protocol.guard
+    def __init__(self, server: HttpServer, gate: Guard, tls: ssl.SSLContext, handshake: float) -> None:
+        self._server = server
+        self._gate = gate
         self._tls = tls
+        self._handshake = handshake
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begins to accept on `sockets`."""
-        self.servers = []
-        for listener in sockets or []:
-            listener.setblocking(False)
-            listener.listen(self.config.backlog)
-            self._start(self._accept(listener))
-        self.started = True
+    def start(self, listener: socket.socket) -> None:
+        """Begins to accept on `listener`."""
+        listener.setblocking(False)
+        listener.listen(BACKLOG)
+        self._spawn(self._accept(listener))
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does; handshakes under way are given up."""
+    def close(self) -> None:
+        """Accepts no more; handshakes under way are given up."""
         for task in self._tasks:
             task.cancel()
-        await super().shutdown(sockets)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                sock, peer = await asyncio.get_running_loop().sock_accept(listener)
-            except OSError:
-                # Out of file descriptors, or a client that left at once.
-                await asyncio.sleep(0.05)
-            else:
-                self._start(self._welcome(sock, peer[0]))
+        with listener:
+            while True:
+                try:
+                    sock, peer = await asyncio.get_running_loop().sock_accept(listener)
+                except OSError:
+                    # Out of file descriptors, or a client that left at once.
+                    await asyncio.sleep(0.05)
+                else:
+                    self._spawn(self._welcome(sock, peer[0]))
 
     async def _welcome(self, sock: socket.socket, address: str) -> None:
-        if not self._guard.enter(address):
+        if not self._gate.enter(address):
             sock.close()
             return
-        protocol = self._protocol(config=self.config, server_state=self.server_state, app_state={})
-        protocol.entered = True
-        loop, seconds = asyncio.get_running_loop(), self._guard.limits.head_seconds
         try:
-            await loop.connect_accepted_socket(
-                lambda: protocol, sock, ssl=self._tls, ssl_handshake_timeout=seconds
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._server.connection(admitted=True),
+                sock,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake,
             )
         except OSError:
             # An SSLError and an end of patience are OSErrors too.
-            self._guard.leave(address)
+            self._gate.leave(address)
             sock.close()
 
 
@@ -189,59 +143,62 @@ class DoorServer:
     """Runs a `Door` on a socket: `start`, then `port` is known, then `stop`."""
 
     def __init__(self, door: Door, listening: Listening) -> None:
+        limits = door.limits
         self._door = door
         self._listening = listening
-        self._server: uvicorn.Server | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._guard = Guard(limits, door.metrics, listening.trusted_proxies)
+        patience = Patience(
+            limits.head_seconds,
+            limits.body_seconds,
+            limits.read_seconds,
+            limits.idle_seconds,
+            limits.head_bytes,
+        )
+        self._server = HttpServer(door, patience, self._guard)
+        self._listener: asyncio.Server | TlsListener | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
         """Returns when the door accepts. Raises `StartError` when it cannot listen."""
         where = self._listening
-        guard = Guard(self._door.limits, self._door.metrics, shared=bool(where.trusted_proxies))
-        protocol: type[GuardedProtocol] = type("Protocol", (GuardedProtocol,), {"guard": guard})
-        config, tls = self._config(protocol), _tls(where)
+        tls = _tls(where)
         sock = listening_socket(where.host, where.port)
         self.port = sock.getsockname()[1]
-        self._server = TlsServer(config, protocol, tls) if tls else QuietServer(config)
-        serving = asyncio.create_task(self._server.serve(sockets=[sock]))
-        self._tasks = [serving, asyncio.create_task(self._door.nodes.watch())]
-        while not self._server.started:
-            if serving.done():
-                raise StartError(f"The door could not begin to listen on {where.host}:{self.port}")
-            await asyncio.sleep(0.01)
+        if tls is None:
+            loop = asyncio.get_running_loop()
+            self._listener = await loop.create_server(self._server.connection, sock=sock, backlog=BACKLOG)
+        else:
+            self._listener = TlsListener(self._server, self._guard, tls, self._door.limits.head_seconds)
+            self._listener.start(sock)
+        self._watching = asyncio.create_task(self._door.nodes.watch())
 
     async def stop(self, grace: float = 5.0) -> None:
         """Takes no further request, gives those in flight `grace` seconds, and closes."""
-        if self._server is None:
+        if self._listener is None or self._watching is None:
             return
-        serving, watching = self._tasks
-        watching.cancel()
-        self._server.should_exit = True
-        _, running = await asyncio.wait([serving], timeout=grace)
-        if running:
-            self._server.force_exit = True
-            await asyncio.wait([serving])
-        await asyncio.gather(watching, return_exceptions=True)
+        self._watching.cancel()
+        self._listener.close()
+        await self._server.stop(grace)
+        await asyncio.gather(self._watching, return_exceptions=True)
         await self._door.nodes.close()
 
-    def _config(self, protocol: type[GuardedProtocol]) -> uvicorn.Config:
-        where, limits = self._listening, self._door.limits
-        return uvicorn.Config(
-            self._door,
-            http=protocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=bool(where.trusted_proxies),
-            forwarded_allow_ips=where.trusted_proxies or None,
-            timeout_keep_alive=int(limits.idle_seconds),
-        )
+
+def _networks(trusted: str) -> list[IPv4Network | IPv6Network]:
+    names = [each.strip() for each in trusted.split(",") if each.strip()]
+    try:
+        return [ip_network(each, strict=False) for each in (EVERYBODY if "*" in names else names)]
+    except ValueError as error:
+        raise StartError(f"AZQUACK_TRUSTED_PROXIES: {error}") from None
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (
+        name.strip("[]")
+        if port.isdigit() and (name.count(":") == 0 or name.startswith("[")) and name
+        else host
+    )
 
 
 def _tls(where: Listening) -> ssl.SSLContext | None:

@@ -9,13 +9,13 @@ from typing import Any
 from azquack import wire
 from azquack.door import natives
 from azquack.door.audit import Audit, about
-from azquack.door.exchange import NOT_QUACK_1, Exchange, Gone, Refusal
 from azquack.door.group import Groups, Insert
 from azquack.door.limits import Limits, Slots
 from azquack.door.ports import Verdict, Wall
 from azquack.door.relay import INVALID_ID, Outcome, Relay
-from azquack.door.sessions import ENDED, Session
+from azquack.door.sessions import ENDED, NOT_QUACK_1, Session
 from azquack.errors import StatementError, UpstreamError, WireError
+from azquack.http import Exchange, Gone, Refusal
 from azquack.upstream import exchange as ask
 from azquack.wall.parser import LONG
 
@@ -79,7 +79,7 @@ class Statements:
         if self._wall:
             verdict = self._wall.check_append(session.principal, target.schema, target.table)
         start = wire.with_connection_id(prefix, header, session.ticket.inner)
-        length = exchange.length + len(start) - len(prefix)
+        length = (exchange.length or 0) + len(start) - len(prefix)
 
         async def pieces() -> AsyncIterator[bytes]:
             yield start
@@ -89,11 +89,14 @@ class Statements:
         async def work() -> Outcome:
             if length > WHOLE_BYTES:
                 async with self._slots.hold(session.principal.name):
-                    return await self._run(exchange, session, pieces(), length)
-            # A body of usual size goes on in one write, and takes its slot once it is there.
-            body = b"".join([piece async for piece in pieces()])
-            async with self._slots.hold(session.principal.name):
-                return await self._run(exchange, session, body, length, Insert(body) if verdict else None)
+                    outcome = await self._run(exchange, session, pieces(), length)
+            else:
+                # A body of usual size goes on in one write, and takes its slot once it is there.
+                body = b"".join([piece async for piece in pieces()])
+                insert = Insert(body) if verdict else None
+                async with self._slots.hold(session.principal.name):
+                    outcome = await self._run(exchange, session, body, length, insert)
+            return Outcome(outcome.word, target.rows if outcome.word == "ok" else None)
 
         table = f"{target.schema}.{target.table}"
         return await self._audited(exchange, session, verdict, work, table=table, kind="append")

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 import uvloop
 
 from azquack.errors import StartError
+from azquack.http import Exchange, HttpServer
 from azquack.link.catalog import Catalog, Counters
 from azquack.link.commits import Commits
-from azquack.link.http import HttpServer
 from azquack.link.proxy import Proxy
 from azquack.upstream import Upstream
 
 HTTPS = 443
 STOP_SECONDS = 10.0
+MAX_BODY = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +95,17 @@ class CatalogLink:
         catalog = Catalog(upstream, self._internal_token, options.answer_seconds, self.counters)
         commits = Commits(catalog, self.counters, options.name)
         proxy = Proxy(catalog, commits, self.counters, self.token, options.hold_seconds)
-        sockets: set[HttpServer] = set()
-        tasks: set[asyncio.Task[None]] = set()
+
+        async def answer(exchange: Exchange) -> None:
+            await exchange.answer(await proxy.answer(await exchange.whole(MAX_BODY)))
+
+        server = HttpServer(answer)
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: HttpServer(proxy.answer, sockets, tasks), "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        listener = await loop.create_server(server.connection, "127.0.0.1", 0)
+        self.port = listener.sockets[0].getsockname()[1]
         self._loop, self._stopping = loop, asyncio.Event()
         self._started.set()
         await self._stopping.wait()
-        server.close()
-        if tasks:
-            await asyncio.wait(tasks, timeout=STOP_SECONDS)
-        for socket in tuple(sockets):
-            socket.close()
+        listener.close()
+        await server.stop(STOP_SECONDS)
         await catalog.close()

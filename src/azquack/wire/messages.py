@@ -162,19 +162,21 @@ def prepare(connection_id: str, sql: str, query_id: int | None = None) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class AppendTarget:
-    """The table that an APPEND adds a chunk to."""
+    """The table that an APPEND adds a chunk to, and the chunk's rows."""
 
     schema: str
     table: str
+    rows: int
 
 
 def parse_append_target(message: bytes) -> AppendTarget:
-    """The table of an APPEND, of which a prefix that holds the names is enough; its chunk is not read."""
+    """The target of an APPEND, of which a prefix up to the chunk's columns is enough; those are not read."""
     read = _body(message, MessageType.APPEND)
-    target = AppendTarget(read.text_field(1), read.text_field(2))
-    if not target.table or not read.field(3):
+    schema, table = read.text_field(1), read.text_field(2)
+    # A pointer that is there, and the chunk within it.
+    if not table or not read.field(3) or read.take(1) != b"\x01" or not read.field(300):
         raise WireError("An APPEND needs a table and a chunk")
-    return target
+    return AppendTarget(schema, table, read.number_field(100))
 
 
 def parse_text(message: bytes) -> str:

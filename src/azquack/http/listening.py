@@ -1,23 +1,10 @@
-"""What the door and the sidecar share: uvicorn as a guest in a process of ours."""
+"""The socket that a server listens on."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import uvicorn
 
 from azquack.errors import StartError
-
-
-class QuietServer(uvicorn.Server):
-    """Uvicorn without its signal handlers: the supervisor says when to stop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone."""
-        yield
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

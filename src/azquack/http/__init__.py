@@ -1,0 +1,9 @@
+"""HTTP/1.1 as Quack's servers need it: bodies of known length, one request after another per socket, deadlines.
+
+A server for any application, uvicorn, takes half as much time again for a small statement (`bench/door.py`).
+"""
+
+from azquack.http.exchange import Exchange, Gone, Patience, Refusal
+from azquack.http.server import HttpServer
+
+__all__ = ["Exchange", "Gone", "HttpServer", "Patience", "Refusal"]

@@ -1,0 +1,238 @@
+"""One client's socket: HTTP/1.1 requests, one after another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol, cast
+
+import httptools
+
+from azquack.http.exchange import Exchange, Gone, Patience
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Exchange], Awaitable[None]]
+# Bytes of a body that is read on only to be dropped.
+DROPPED = 1 << 20
+PIPELINED = 16
+
+
+class Gate(Protocol):
+    """Who may open a socket."""
+
+    def enter(self, address: str) -> bool:
+        """Whether a further socket from `address` may stay."""
+
+    def leave(self, address: str) -> None:
+        """A socket that entered has closed."""
+
+    def speaker(self, address: str, forwarded: str) -> str:
+        """Whom the socket from `address` speaks for, when its request's X-Forwarded-For is `forwarded`."""
+
+
+class Server(Protocol):
+    """What the sockets have in common."""
+
+    handle: Handler
+    patience: Patience
+    gate: Gate | None
+    stopping: bool
+
+    def opened(self, connection: Connection) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One client's socket. `admitted`: the gate has let it in already."""
+
+    def __init__(self, server: Server, *, admitted: bool = False) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.lost = False
+        self.deadline = math.inf
+        self._server = server
+        self._admitted = admitted
+        self._parser = httptools.HttpRequestParser(self)
+        self._exchanges: deque[Exchange] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._address = "local"
+        self._in_head = True
+        self._head_bytes = self._dropped = 0
+        self._paused = self._failed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._task is None
+
+    # Called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        if peer := transport.get_extra_info("peername"):
+            self._address = peer[0]
+        gate = self._server.gate
+        self._admitted = self._admitted or gate is None or gate.enter(self._address)
+        if not self._admitted:
+            self._transport.abort()
+            return
+        self.deadline = self.loop.time() + self._server.patience.head
+        self._server.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.writable.set()
+        for exchange in self._exchanges:
+            exchange.wake()
+        if self._admitted:
+            self._server.closed(self)
+            if self._server.gate is not None:
+                self._server.gate.leave(self._address)
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        if self._failed or self._transport.is_closing():
+            return
+        if self._in_head:
+            if not self._head_bytes and not self._exchanges:
+                self.deadline = self.loop.time() + self._server.patience.head
+            self._head_bytes += len(data.partition(b"\r\n\r\n")[0])
+            if self._head_bytes > self._server.patience.head_bytes:
+                self.abort()
+                return
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail()
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._exchanges.append(Exchange(self, self._server.patience, self._address))
+        if len(self._exchanges) > 1:
+            self.pause()
+            if len(self._exchanges) > PIPELINED:
+                self.abort()
+
+    def on_url(self, url: bytes) -> None:
+        self._exchanges[-1].path += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        match name.lower():
+            case b"content-length" if value.isdigit():
+                self._exchanges[-1].length = int(value)
+            case b"expect" if value.lower() == b"100-continue":
+                self._exchanges[-1].expects_continue = True
+            case b"x-forwarded-for" if self._server.gate is not None:
+                speaker = self._server.gate.speaker(self._address, value.decode("latin-1"))
+                self._exchanges[-1].address = speaker
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        exchange = self._exchanges[-1]
+        exchange.method = self._parser.get_method()
+        exchange.keep_alive = self._parser.should_keep_alive()
+        if len(self._exchanges) == 1:
+            self._begin()
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._exchanges[-1]
+        if not exchange.finished:
+            exchange.feed(data)
+            return
+        # Answered before it was read: read on all the same, or the client would not get to its answer.
+        self._dropped += len(data)
+        if self._dropped > DROPPED:
+            self.abort()
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        exchange = self._exchanges[-1]
+        exchange.complete = True
+        exchange.wake()
+        if exchange.finished and self._task is None:
+            self._next()
+
+    # One request after another.
+
+    def _begin(self) -> None:
+        self.deadline = math.inf
+        self._task = self.loop.create_task(self._serve(self._exchanges[0]))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._server.handle(exchange)
+        except Gone:
+            pass
+        except Exception:
+            log.exception("a request could not be answered")
+        finally:
+            self._task = None
+            if not exchange.finished:
+                self.abort()
+            elif exchange.complete or exchange.expects_continue or self._failed:
+                self._next()
+            else:
+                self.deadline = self.loop.time() + self._server.patience.head
+                self.resume()
+
+    def _next(self) -> None:
+        """The request in turn is answered, and behind it comes another one, or the end."""
+        exchange = self._exchanges.popleft()
+        if not exchange.keep_alive or not exchange.complete or self._server.stopping:
+            self._transport.close()
+            return
+        self._dropped = 0
+        if self._exchanges and self._exchanges[0].method:
+            self._begin()
+        else:
+            patience = self._server.patience
+            self.deadline = self.loop.time() + (patience.head if self._exchanges else patience.idle)
+        self.resume()
+
+    def _fail(self) -> None:
+        """What came is not HTTP; what was asked before it is still answered."""
+        self._failed = True
+        if self._task is None:
+            self.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._transport.close()
+            return
+        for exchange in self._exchanges:
+            exchange.keep_alive = False
+            exchange.malformed = not exchange.complete
+            exchange.wake()
+
+    # Called by the exchange and the server.
+
+    def write(self, data: bytes) -> None:
+        """Sends `data`; `writable` tells when more may follow."""
+        if not self.lost:
+            self._transport.write(data)
+
+    def pause(self) -> None:
+        """Reads no further for now."""
+        if not self._paused and not self.lost:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reads on, unless a further request waits for its turn."""
+        if self._paused and not self.lost and len(self._exchanges) < 2:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Closes at once."""
+        self._transport.abort()

@@ -1,0 +1,199 @@
+"""One HTTP request, its body within size and time, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol
+
+from azquack import wire
+
+CONTENT_TYPE = b"application/vnd.duckdb"
+SLOWEST = 100_000  # bytes per second that a body must come with, once its grace is over
+PREFIX = 4096
+HIGH_WATER = 256 << 10  # bytes of a body that wait for their reader
+
+
+class Refusal(Exception):
+    """The server refuses. `reason` is a word for the metrics, the sentence is for the user.
+
+    `status` is 200 where a Quack client shall read the sentence, else an HTTP status; the socket then closes.
+    `audited` is set once it stands in the audit log.
+    """
+
+    def __init__(self, reason: str, sentence: str, status: int = 200) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.status = status
+        self.audited = False
+
+
+class Gone(Exception):
+    """The client closed its socket before its request was complete, or does not read its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds for a request's head, for a body beyond what its length asks for, for a client to read a piece of
+    its answer, and for a socket between two requests; and the bytes of a head.
+    """
+
+    head: float = math.inf
+    body: float = math.inf
+    read: float = math.inf
+    idle: float = math.inf
+    head_bytes: int = 16 << 10
+
+
+class Socket(Protocol):
+    """Where a request came from, and its answer goes; `writable` tells when more may be written."""
+
+    loop: asyncio.AbstractEventLoop
+    writable: asyncio.Event
+    lost: bool
+
+    def write(self, data: bytes) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+
+class Exchange:
+    """One request, whose body is read once, and its answer."""
+
+    def __init__(self, socket: Socket, patience: Patience, address: str) -> None:
+        self._socket = socket
+        self._patience = patience
+        self._begun = socket.loop.time()
+        self._chunks: list[bytes] = []
+        self._waiting = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._prefix = b""
+        self._head = b""
+        self.method = self.path = b""
+        self.address = address
+        self.length: int | None = None
+        self.expects_continue = False
+        self.keep_alive = True
+        self.complete = False
+        self.malformed = False
+        self.received = 0
+        self.sent = 0
+        self.answered = False
+        self.finished = False
+
+    # Called by the connection.
+
+    def feed(self, data: bytes) -> None:
+        """More of the body has come."""
+        self._chunks.append(data)
+        self._waiting += len(data)
+        if self._waiting > HIGH_WATER:
+            self._socket.pause()
+        self.wake()
+
+    def wake(self) -> None:
+        """Something changed: bytes came, the body ended, or the client left."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # For whoever answers.
+
+    def bound(self, limit: int) -> None:
+        """Refuses a body that says it is longer than `limit` with 413, and one that does not say it with 411."""
+        if self.length is None:
+            raise Refusal("length", "A Quack request needs a Content-Length", 411)
+        if self.length > limit:
+            raise Refusal("size", f"The body of this request is larger than {limit} bytes", 413)
+
+    async def prefix(self) -> bytes:
+        """The body's first bytes: at least `PREFIX` of them, or all."""
+        while len(self._prefix) < PREFIX and (data := await self._next()):
+            self._prefix += data
+        return self._prefix
+
+    async def whole(self, limit: int) -> bytes:
+        """The whole body, of at most `limit` bytes."""
+        self.bound(limit)
+        pieces = [self._prefix]
+        while data := await self._next():
+            pieces.append(data)
+        return b"".join(pieces)
+
+    async def rest(self) -> AsyncIterator[bytes]:
+        """The body behind `prefix`, as it comes."""
+        while data := await self._next():
+            yield data
+
+    async def _next(self) -> bytes:
+        if not self._chunks:
+            if self.complete:
+                return b""
+            await self._arrival()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._waiting = 0
+        self._socket.resume()
+        self.received += len(data)
+        return data
+
+    async def _arrival(self) -> None:
+        if self.expects_continue:
+            self.expects_continue = False
+            self._socket.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        deadline = self._begun + self._patience.body + (self.length or 0) / SLOWEST
+        try:
+            async with asyncio.timeout_at(deadline if deadline < math.inf else None):
+                while not self._chunks and not self.complete:
+                    await self._event()
+        except TimeoutError:
+            raise Refusal("slow", "The body of this request came too slowly", 408) from None
+
+    async def _event(self) -> None:
+        if self._socket.lost:
+            raise Gone
+        if self.malformed:
+            raise Refusal("unreadable", "This is not HTTP", 400)
+        self._waiter = self._socket.loop.create_future()
+        await self._waiter
+
+    async def client_gone(self) -> None:
+        """Returns when the client closes its socket; to be called once the body was read."""
+        with suppress(Gone):
+            while True:
+                await self._event()
+
+    def begin(self, length: int, status: int = 200, content_type: bytes = CONTENT_TYPE) -> None:
+        """Makes the head of an answer of `length` bytes, which goes out with the first `chunk`."""
+        self.keep_alive = self.keep_alive and status < 400
+        phrase = HTTPStatus(status).phrase.encode() if status != 200 else b"OK"
+        close = b"" if self.keep_alive else b"Connection: close\r\n"
+        self._head = b"HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%s\r\n" % (
+            status, phrase, content_type, length, close,
+        )  # fmt: skip
+        self.answered = True
+
+    async def chunk(self, data: bytes, *, more: bool) -> None:
+        """Sends a piece of the answer's body; `Gone` when the client does not read on."""
+        self.sent += len(data)
+        head, self._head = self._head, b""
+        self._socket.write(head + data if head else data)
+        if not self._socket.writable.is_set():
+            try:
+                async with asyncio.timeout(self._patience.read if self._patience.read < math.inf else None):
+                    await self._socket.writable.wait()
+            except TimeoutError:
+                raise Gone from None
+        self.finished = not more
+
+    async def answer(self, body: bytes, status: int = 200, content_type: bytes = CONTENT_TYPE) -> None:
+        """Sends a whole answer."""
+        self.begin(len(body), status, content_type)
+        await self.chunk(body, more=False)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answers with a Quack ERROR."""
+        await self.answer(wire.error(str(refusal)), refusal.status)

@@ -1,0 +1,63 @@
+"""The open sockets of one server: their deadlines, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from azquack.http.connection import Connection, Gate, Handler
+from azquack.http.exchange import Patience
+
+SWEEP_SECONDS = 0.25
+
+
+class HttpServer:
+    """Answers with `handle` what comes to its `connection`s. They pass the `gate`, where there is one."""
+
+    def __init__(self, handle: Handler, patience: Patience | None = None, gate: Gate | None = None) -> None:
+        self.handle = handle
+        self.patience = patience or Patience()
+        self.gate = gate
+        self.stopping = False
+        self._connections: set[Connection] = set()
+        self._left = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def connection(self, *, admitted: bool = False) -> Connection:
+        """The protocol of a new socket, for the event loop."""
+        return Connection(self, admitted=admitted)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is there."""
+        self._connections.add(connection)
+        self._left.clear()
+        if self._sweeper is None:
+            self._sweep()
+
+    def closed(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._left.set()
+
+    def _sweep(self) -> None:
+        """Closes those whose deadline is over: one timer for all costs less than one for each request."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in [each for each in self._connections if each.deadline < now]:
+            connection.abort()
+        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if self._connections else None
+
+    async def stop(self, grace: float) -> None:
+        """Closes idle connections, gives requests in flight `grace` seconds, then closes all."""
+        self.stopping = True
+        for each in [each for each in self._connections if each.idle]:
+            each.abort()
+        if self._connections:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await self._left.wait()
+        for each in tuple(self._connections):
+            each.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
