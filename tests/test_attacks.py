@@ -21,7 +21,7 @@ import pytest
 from azquack import extensions
 from azquack.principals import Grant, Principal, Role
 from azquack.sql import literal
-from azquack.wall import Wall
+from azquack.wall.wall import Wall
 from tests.cluster import end, read_line
 
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from jwt.algorithms import RSAAlgorithm
 from typer.testing import CliRunner
 
-from azquack.cli.principal import app
+from azquack.cli.principal import principal
 from azquack.errors import SettingError, TokenError
 from azquack.principals import FileSource, Grant, Principals, PublicToken, Role, TextSource, book
 from azquack.principals.jwt import JwtSource, Keys
@@ -440,7 +440,7 @@ def test_several_sources_are_one(tmp_path: Path) -> None:
 
 
 def run(path: Path, *arguments: str) -> str:
-    result = CliRunner().invoke(app, [*arguments, "--file", str(path)], catch_exceptions=False)
+    result = CliRunner().invoke(principal, [*arguments, "--file", str(path)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 

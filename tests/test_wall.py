@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from azquack import extensions
 from azquack.principals import Grant, Principal, Role
-from azquack.wall import Wall
 from azquack.wall.functions import Functions
 from azquack.wall.parser import Parser
 from azquack.wall.tree import uses
+from azquack.wall.wall import Wall
 
 READER = Principal("ann", Role.READER, "f")
 WRITER = Principal("bob", Role.WRITER, "f")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from azquack.channel import Message
-from azquack.link import LinkOptions
+from azquack.link.options import LinkOptions
 from azquack.metadata import Metadata
 from azquack.sql import Statement, literal, plain
 

@@ -23,7 +23,7 @@ from azquack.channel import ChildChannel
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
 from azquack.keeper import Keeper
-from azquack.link import CatalogLink
+from azquack.link.link import CatalogLink
 from azquack.metadata import quack
 from azquack.plan import NodePlan
 from azquack.sql import Statement, literal, plain

@@ -28,7 +28,7 @@ from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
 from azquack.principals import Role
-from azquack.wall import Wall
+from azquack.wall.wall import Wall
 
 # Looking up this token takes as long as an issuer of JWTs that does not answer.
 SLOW = "slow-token"

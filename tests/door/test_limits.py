@@ -15,7 +15,8 @@ import pytest
 
 from azquack import wire
 from azquack.door.limits import Busy, Failures, Rate, Slots
-from azquack.wall.parser import LONG, Parser
+from azquack.wall import LONG
+from azquack.wall.parser import Parser
 from tests.door.conftest import StartDoor, StartNode
 from tests.door.parts import ANN, Client, client, post, program, wait_until
 from tests.door.run_door import SLOW

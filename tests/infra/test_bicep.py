@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from azquack.cli import app
+from azquack.cli import application
 from azquack.door.audit import Audit
 from azquack.logs import JsonFormatter
 from azquack.settings import PREFIX, Settings
@@ -116,7 +116,7 @@ def test_every_setting_of_a_container_is_one_that_azquack_knows(files: dict[Path
 
 
 def test_jobs_run_commands_that_azquack_has(files: dict[Path, bicep.File]) -> None:
-    commands = [command.name for command in app.registered_commands]
+    commands = [command.name for command in application("").registered_commands]
     jobs = [module for module in files[INFRA / "azquack.bicep"].modules.values() if "job" in module.path]
     assert [job.params["arguments"][0] for job in jobs] == ["maintain", "restore"]
     assert {job.params["arguments"][0] for job in jobs} <= set(commands)

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 
 from azquack import extensions
-from azquack.link import CatalogLink, LinkOptions
+from azquack.link.link import CatalogLink
+from azquack.link.options import LinkOptions
 
 
 def run(connection: duckdb.DuckDBPyConnection, statements: list[str]) -> list[dict[str, Any]]:

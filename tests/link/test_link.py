@@ -12,7 +12,8 @@ import pytest
 import trustme
 
 from azquack import wire
-from azquack.link import CatalogLink, LinkOptions
+from azquack.link.link import CatalogLink
+from azquack.link.options import LinkOptions
 from tests.link.conftest import NodeFactory
 from tests.link.processes import NODE_SETTINGS, TOKEN, CatalogProcess, QueryProcess, TcpProxy
 

@@ -24,7 +24,7 @@ from azquack.cli.check import DirOption
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
 from azquack.errors import LakeError
-from azquack.link import CatalogLink
+from azquack.link.link import CatalogLink
 from azquack.maintain.bounds import bounds
 from azquack.maintain.lake import opened
 from azquack.maintain.report import Sizes, sizes

@@ -9,7 +9,7 @@ import typer
 
 from azquack.principals import Grant, Role, book
 
-app = typer.Typer(no_args_is_help=True, help="People, their roles and what is granted to them.")
+principal = typer.Typer(no_args_is_help=True, help="People, their roles and what is granted to them.")
 
 File = Annotated[
     Path,
@@ -22,7 +22,12 @@ Right = Annotated[
 DEFAULT = Path("lake/principals.json")
 
 
-@app.command()
+def register(app: typer.Typer) -> None:
+    """Put the commands on `app`."""
+    app.add_typer(principal, name="principal", rich_help_panel="Using a lake")
+
+
+@principal.command()
 def add(
     name: Name,
     role: Annotated[Role, typer.Option(help="What it may do at most.")] = Role.READER,
@@ -35,7 +40,7 @@ def add(
     _show(token)
 
 
-@app.command("list")
+@principal.command("list")
 def list_(file: File = DEFAULT) -> None:
     """List the principals, their roles and grants."""
     for record in book.read(file).records:
@@ -43,26 +48,26 @@ def list_(file: File = DEFAULT) -> None:
         typer.echo(f"{record.name}\t{record.role}\t{grants}")
 
 
-@app.command()
+@principal.command()
 def revoke(name: Name, file: File = DEFAULT) -> None:
     """Take a principal away; its sessions end at once."""
     book.edit(file, lambda known: (book.revoke(known, name), None))
 
 
-@app.command()
+@principal.command()
 def rotate(name: Name, file: File = DEFAULT) -> None:
     """Give a principal a new token and show it, once; sessions of the old one end at once."""
     _show(book.edit(file, lambda known: book.rotate(known, name)))
 
 
-@app.command()
+@principal.command()
 def grant(name: Name, right: Right, file: File = DEFAULT) -> None:
     """Grant a right; from the first on, a principal reaches nothing else."""
     given = Grant.parse(right)
     book.edit(file, lambda known: (book.grant(known, name, given), None))
 
 
-@app.command()
+@principal.command()
 def ungrant(name: Name, right: Right, file: File = DEFAULT) -> None:
     """Take a granted right back; without any left, a principal reaches nothing."""
     taken = Grant.parse(right)

@@ -15,7 +15,7 @@ from azquack.channel import Message
 from azquack.door.app import Door
 from azquack.door.audit import Audit
 from azquack.door.limits import Limits
-from azquack.door.ports import Access, NodeAddress
+from azquack.door.ports import Access, NodeAddress, Wall
 from azquack.door.replica import Replica, ReplicaCollector
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
@@ -28,7 +28,6 @@ from azquack.settings import Settings
 from azquack.sidecar import SidecarServer, application
 from azquack.tokens import token_source_for
 from azquack.upstream import Session, Upstream
-from azquack.wall import Wall
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class DoorProcess:
 
     async def start(self) -> None:
         """Returns when both listen. Raises `StartError`."""
-        door = self._made(Wall(functions=await self._functions()) if self._plan["public"] else None)
+        door = self._made(await self._wall())
         registry = door.metrics.registry
         registry.register(BackupCollector(self._replica.backup))
         registry.register(ReplicaCollector(self._replica))
@@ -107,6 +106,15 @@ class DoorProcess:
         if self._plan["public"]:
             return principals_for(self._settings, token_source_for(self._settings))
         return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
+
+    async def _wall(self) -> Wall | None:
+        """The wall of a public door."""
+        if not self._plan["public"]:
+            return None
+        # With it comes a DuckDB, 17 MB that a door without a wall need not hold.
+        from azquack.wall.wall import Wall
+
+        return Wall(functions=await self._functions())
 
     async def _functions(self) -> list[str]:
         """The names of all functions of a node: one that nobody has reviewed must not pass for a macro."""

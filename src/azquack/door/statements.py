@@ -17,7 +17,7 @@ from azquack.door.sessions import ENDED, NOT_QUACK_1, Session
 from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Gone, Refusal
 from azquack.upstream import exchange as ask
-from azquack.wall.parser import LONG
+from azquack.wall import LONG
 
 WHOLE_BYTES = 1 << 20
 

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import ssl
 import threading
-from dataclasses import dataclass
 
 import uvloop
 
@@ -14,31 +13,13 @@ from azquack.errors import StartError
 from azquack.http import Exchange, HttpServer
 from azquack.link.catalog import Catalog, Counters
 from azquack.link.commits import Commits
+from azquack.link.options import LinkOptions
 from azquack.link.proxy import Proxy
 from azquack.upstream import Upstream
 
 HTTPS = 443
 STOP_SECONDS = 10.0
 MAX_BODY = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class LinkOptions:
-    """Where the catalog is and how patient the link is.
-
-    `tls`: whether the catalog speaks TLS; None means yes on port 443 and no elsewhere. Its certificate is
-    verified against the system's authorities, or those of the file `ca_file`. `hold_seconds`: how long a
-    statement waits for a catalog that is away. `answer_seconds`: how long an answer may take before the
-    connection counts as lost. `name` stands in the snapshots that the node makes.
-    """
-
-    host: str
-    port: int
-    tls: bool | None = None
-    ca_file: str | None = None
-    hold_seconds: float = 30.0
-    answer_seconds: float = 30.0
-    name: str = "azquack"
 
 
 class CatalogLink:

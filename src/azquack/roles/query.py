@@ -10,7 +10,7 @@ from azquack.channel import Message
 from azquack.child import ChildSpec, Ports
 from azquack.door.ports import Access
 from azquack.errors import SettingError
-from azquack.link import LinkOptions
+from azquack.link.options import LinkOptions
 from azquack.metadata import metadata_for, quack_address
 from azquack.plan import NodePlan
 from azquack.principals.configured import principals_for

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from azquack.sql import literal
+from azquack.wall import LONG
 from azquack.wall.errors import Unclear
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -26,8 +27,6 @@ _WIDE_SPACE = re.compile("[\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u20
 # DuckDB's lexer needs a time that grows with the square of how deep comments nest: minutes for 100 kB.
 _DEEPEST_COMMENT = 32
 _BLANK = " \t\r\n\f;"
-# A text of more characters needs up to 2 µs for each of them: not for an event loop.
-LONG = 16 << 10
 
 
 @dataclass(frozen=True, slots=True)
