@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import deque
 
 from azquack import wire
 from azquack.errors import CatalogAwayError, OutcomeError, StatementError, UpstreamError
@@ -12,6 +13,8 @@ from azquack.link import statements
 from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
 
 log = logging.getLogger(__name__)
+
+HEAD_START = 0.2
 
 
 class Commits:
@@ -24,6 +27,7 @@ class Commits:
         # DuckLake 1.5.5 fails with "Failed to get path for schema" when transactions that create tables
         # commit at the same time, and of commits that run side by side one alone can win anyway.
         self._turn = asyncio.Lock()
+        self._late = Latecomers()
         self._newest = (-1, -1)
         self._withheld: set[int] = set()
 
@@ -33,18 +37,20 @@ class Commits:
         Raises `StatementError` with the catalog's sentence, `CatalogAwayError` when it was not run, and
         `OutcomeError` when neither can be said.
         """
+        snapshot = statements.snapshot_of(sql)
         async with self._turn:
-            snapshot = statements.snapshot_of(sql)
-            if (self._catalog.generation, snapshot) <= self._newest:
-                self._counters.conflicts += 1
-                raise StatementError(statements.duplicate(snapshot))
-            mark = f"{self._name}:{secrets.token_hex(8)}"
-            marked = statements.marked(sql, mark)
-            text = statements.with_withheld(marked or sql, self._withheld)
-            answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
-            self._newest = (self._catalog.generation, snapshot)
-            self._counters.commits += 1
-            return answer, text
+            if (self._catalog.generation, snapshot) > self._newest:
+                mark = f"{self._name}:{secrets.token_hex(8)}"
+                marked = statements.marked(sql, mark)
+                text = statements.with_withheld(marked or sql, self._withheld)
+                answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
+                self._newest = (self._catalog.generation, snapshot)
+                self._counters.commits += 1
+                self._late.go_on()
+                return answer, text
+        self._counters.conflicts += 1
+        await self._late.turn()
+        raise StatementError(statements.duplicate(snapshot))
 
     async def write(self, sql: str, hold: Hold) -> bytes:
         """Runs a write that makes no snapshot; as `commit`, but a lost answer is always an `OutcomeError`."""
@@ -130,6 +136,42 @@ class Commits:
                 # "cannot start a transaction within a transaction": the batch has failed within its own.
                 pass
             steps.pop(0)
+
+
+class Latecomers:
+    """Commits that came too late, told so one after another.
+
+    DuckLake starts a commit over as soon as it learns that another one took its snapshot. If all did so at once,
+    all but one would be late again, and each attempt costs as much as a commit.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def turn(self) -> None:
+        """Returns when the one before has made its commit, or had `HEAD_START` seconds for it."""
+        if self._timer is None:
+            self._start_timer()
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def go_on(self) -> None:
+        """The next one may try again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._start_timer()
+                return
+
+    def _start_timer(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(HEAD_START, self.go_on)
 
 
 async def read(catalog: Catalog, sql: str, hold: Hold, query_id: int | None = None) -> tuple[bytes, Session]:
