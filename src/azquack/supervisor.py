@@ -69,9 +69,9 @@ class Supervisor:
     async def _work(self, on_ready: OnReady | None) -> None:
         """Start everything and keep it, for ever."""
         owns = self._ownership is None or await self._ownership.take()
-        for child in self.children:
-            if not child.spec.on_demand and (owns or not child.spec.owner_only):
-                await self._start(child)
+        await self._start_all(
+            [each for each in self.children if not each.spec.on_demand and (owns or not each.spec.owner_only)]
+        )
         await self._announce(on_ready)
         if self._ownership is None:
             await self._end.wait()
@@ -84,6 +84,13 @@ class Supervisor:
             log.warning("this replica lost the catalog", extra={"reason": reason})
             await self._end_owned(f"the lease was lost: {reason}")
             await self._take_over(self._ownership)
+
+    async def _start_all(self, children: list[Child]) -> None:
+        """One after another, as each may need to know of those before; but their modules they load at once."""
+        for child in children:
+            await child.spawn()
+        for child in children:
+            await self._start(child)
 
     async def _start(self, child: Child) -> None:
         await child.start()
@@ -99,8 +106,7 @@ class Supervisor:
             await self._tell()
             await ownership.wait()
             try:
-                for child in self._owned():
-                    await self._start(child)
+                await self._start_all(self._owned())
             except StartError as error:
                 log.error("the catalog cannot be served", extra={"reason": str(error)})
                 await self._end_owned(str(error))
