@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from azquack import malloc
 from azquack.channel import Message, decode, encode
 from azquack.errors import StartError
 
@@ -28,9 +29,6 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 15.0
 # A child that ran this long before it died starts again without a wait.
 SETTLED = 3.0
-# Of malloc's arenas, each of which keeps what was freed in it, glibc makes eight for each core. With one, a node of
-# 1 GiB peaks at 0.96 GB under TPC-H instead of 1.15 (mallopt(3); `python -m bench --workload memory`).
-_ARENAS = {"MALLOC_ARENA_MAX": str(len(os.sched_getaffinity(0)))}
 
 
 # The ports of the children that have been ready, by name, and by name + HTTP those of their sidecars; a child
@@ -45,7 +43,8 @@ class ChildSpec:
 
     A replica is not ready without its `vital` processes; of the others it only says that they are down. One
     that is `on_demand` is started when another process of the replica first asks for it; one that is
-    `owner_only` runs while the replica owns the catalog.
+    `owner_only` runs while the replica owns the catalog. It gets the variables of its
+    `environment` that the replica does not have itself.
     """
 
     name: str
@@ -55,6 +54,7 @@ class ChildSpec:
     vital: bool = True
     on_demand: bool = False
     owner_only: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def replica(self) -> str:
@@ -101,7 +101,7 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self.spec.module,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=16 * 1024 * 1024,
-                env=_ARENAS | os.environ,
+                env={**malloc.ARENAS, **self.spec.environment, **os.environ},
             )  # fmt: skip
             self._has_plan = False
 

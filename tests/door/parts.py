@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import duckdb
 import httpx
 
-from azquack import extensions
+from azquack import extensions, malloc
 
 ROOT = Path(__file__).parents[2]
 SECRET = "internal-token-of-the-tests"
@@ -51,12 +51,19 @@ def extensions_home() -> Path:
 class Child:
     """A Python module of the tests in a process of its own; its first line of output is its port."""
 
-    def __init__(self, module: str, *args: str, plan: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        module: str,
+        *args: str,
+        plan: dict[str, Any] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", module, *args],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
+            env={**(environment or {}), **os.environ},
             text=True,
         )
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -133,7 +140,7 @@ class DoorProcess(Child):
 
     def __init__(self, *nodes: NodeProcess, **plan: Any) -> None:
         plan = {"nodes": [node.address for node in nodes], "secret": SECRET, "principals": PEOPLE} | plan
-        super().__init__("tests.door.run_door", plan=plan)
+        super().__init__("tests.door.run_door", plan=plan, environment=malloc.BUFFERS)
 
 
 class Client:

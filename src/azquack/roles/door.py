@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import SecretStr
 
+from azquack import malloc
 from azquack.channel import Message
 from azquack.child import HTTP, ChildSpec, Ports
 from azquack.door.ports import Access
@@ -61,7 +62,7 @@ def door(
             "settings": revealed(settings),
         }
 
-    return ChildSpec(name, "azquack.door", plan, settings.start_timeout)
+    return ChildSpec(name, "azquack.door", plan, settings.start_timeout, environment=malloc.BUFFERS)
 
 
 def revealed(settings: Settings) -> Message:
