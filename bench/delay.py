@@ -13,13 +13,15 @@ import uvloop
 class DelayProxy:
     """Stands before `target`, a port of this machine. `seconds` is what each way takes, and may be changed.
 
-    A round trip is counted when a client speaks after the server did, or for the first time.
+    A round trip is counted in `trips` when a client speaks after the server did, or for the first time; the bytes of
+    the server's answers in `answered`.
     """
 
     def __init__(self, target: int, seconds: float = 0.0) -> None:
         self.target = target
         self.seconds = seconds
         self.trips = 0
+        self.answered = 0
         self.port = 0
         self._loop = uvloop.new_event_loop()
         self._serving = threading.Event()
@@ -120,4 +122,5 @@ class _Outbound(_End):
 
     def data_received(self, data: bytes) -> None:
         self._inbound.speaks = False
+        self._proxy.answered += len(data)
         super().data_received(data)

@@ -14,6 +14,7 @@ from azquack.settings import Settings, StorageAuth
 from azquack.sql import MASK, literal
 from azquack.storage import Storage, azure, s3, storage_for
 from azquack.storage.local import MARK
+from bench.delay import DelayProxy
 from tests.lakes import exercise, open_lake, plain_duckdb
 from tests.standins.azure import Azure
 from tests.standins.azurite import ACCOUNT, KEY, Azurite
@@ -99,6 +100,33 @@ def test_a_lake_on_blob_storage_by_connection_string(
             for row in lake.execute("SELECT data_file FROM ducklake_list_files('lake', 'events')").fetchall()
         }
         assert {f"az://{container}/{name}" for name in azurite.blobs(container)} == kept
+
+
+def test_each_insert_lists_the_folder_of_its_table(tmp_path: Path, azurite: Azurite, container: str) -> None:
+    proxy = DelayProxy(azurite.port)
+    by_proxy = azurite.connection_string.replace(f":{azurite.port}/", f":{proxy.port}/")
+    settings = {"data_path": f"az://{container}/lake", "azure_connection_string": by_proxy}
+    storage = storage_for(Settings.model_validate(settings))
+    with open_lake(tmp_path, storage, Metadata(str(tmp_path / "m.duckdb"), ())) as lake:
+        lake.execute("CREATE TABLE trickle (i BIGINT)")
+
+        def asked() -> tuple[int, int]:
+            trips, answered = proxy.trips, proxy.answered
+            # Its row stays in the catalog: nothing is written to the storage.
+            lake.execute("INSERT INTO trickle VALUES (1)")
+            return proxy.trips - trips, proxy.answered - answered
+
+        asked()  # connects
+        trips, with_no_file = asked()
+        assert trips == 1
+        with azurite.client() as client:
+            for number in range(100):
+                client.get_blob_client(container, f"lake/main/trickle/{number}.parquet").upload_blob(b"")
+        trips, with_files = asked()
+        # docs/known-limits.md: once an upgrade asks for one name only, or not at all, say so there.
+        assert trips == 1
+        assert with_files - with_no_file > 100 * 100
+    proxy.close()
 
 
 def test_a_lake_on_blob_storage_by_managed_identity_over_tls(tmp_path: Path, in_azure: Azure) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -20,13 +19,14 @@ PUBLIC, INTERNAL = "public-token-of-the-benchmark", "internal-token-of-the-bench
 
 
 class AzQuack(Contender):
-    """The product. `flags` go to the query replica."""
+    """The product. `flags` go to the query replica, the variables `environment` to both."""
 
     name = "azquack"
 
     def __init__(self, *args: Any, flags: Sequence[str] = ()) -> None:
         super().__init__(*args)
         self.flags = flags
+        self.environment: dict[str, str] = {}
         self.port = 0
         self.catalog_port = 0
 
@@ -54,8 +54,9 @@ class AzQuack(Contender):
     def _serve(self, role: str, *flags: str) -> dict[str, int]:
         self.directory.mkdir(parents=True, exist_ok=True)
         # The tokens travel as an operator's do: in the environment, not in the list of arguments.
-        os.environ.update(AZQUACK_PUBLIC_TOKEN=PUBLIC, AZQUACK_INTERNAL_TOKEN=INTERNAL)
-        line = self.spawn(role, [sys.executable, "-m", "azquack", "serve", role, *flags])
+        environment = {"AZQUACK_PUBLIC_TOKEN": PUBLIC, "AZQUACK_INTERNAL_TOKEN": INTERNAL, **self.environment}
+        command = [sys.executable, "-m", "azquack", "serve", role, *flags]
+        line = self.spawn(role, command, environment=environment)
         ports: dict[str, int] = json.loads(line)["ports"]
         return ports
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,12 +84,15 @@ class Contender(ABC):
         """Its processes by name."""
         return {name: psutil.Process(process.pid) for name, process in self._processes.items()}
 
-    def spawn(self, name: str, command: Sequence[str], first: str = "") -> str:
-        """Starts a process, gives it the line `first`; its first line of output."""
+    def spawn(
+        self, name: str, command: Sequence[str], first: str = "", environment: Mapping[str, str] | None = None
+    ) -> str:
+        """Starts a process, gives it the line `first` and more `environment`; its first line of output."""
         with (self.directory / f"{name}.log").open("a") as log:
             process = self._processes[name] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
+                env={**os.environ, **(environment or {})},
+            )  # fmt: skip
         if first:
             assert process.stdin is not None
             process.stdin.write(first + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from bench.client import Client, open_client
@@ -60,20 +60,33 @@ class Links(Workload):
             proxy.close()
 
     def _measure(self, client: Client, proxy: DelayProxy, numbers: Iterator[int]) -> Figures:
-        figures = {}
-        for delay in DELAYS:
-            proxy.seconds = delay / 1000
-            chosen = [next(numbers) for _ in range(REPEATS)]
-            for name, sql in OPERATIONS:
-                times, trips = [], []
-                for n in chosen:
-                    before = proxy.trips
-                    times.append(timed(lambda sql=sql, n=n: client.rows(sql.replace("{n}", str(n)))))  # type: ignore[misc]
-                    trips.append(proxy.trips - before)
-                label = f"{name}, {delay} ms each way"
-                figures[label] = Figure(statistics.median(times) * 1000, "ms")
-                if not delay:
-                    # Probes of the node's health travel the same way now and then.
-                    figures[f"{name}, round trips"] = Figure(statistics.median_low(trips), "count")
-        proxy.seconds = 0
-        return figures
+        return measured_at(DELAYS, OPERATIONS, client, proxy, numbers)
+
+
+def measured_at(
+    delays: Sequence[int],
+    operations: Sequence[tuple[str, str]],
+    client: Client,
+    proxy: DelayProxy,
+    numbers: Iterator[int],
+) -> Figures:
+    """The median time of each operation at each delay (milliseconds each way), and its round trips.
+
+    Of `numbers`, whatever stands for `{n}` in the operations is taken, so that each may make things of its own.
+    """
+    figures = {}
+    for delay in delays:
+        proxy.seconds = delay / 1000
+        chosen = [next(numbers) for _ in range(REPEATS)]
+        for name, sql in operations:
+            times, trips = [], []
+            for n in chosen:
+                before = proxy.trips
+                times.append(timed(lambda sql=sql, n=n: client.rows(sql.replace("{n}", str(n)))))  # type: ignore[misc]
+                trips.append(proxy.trips - before)
+            figures[f"{name}, {delay} ms each way"] = Figure(statistics.median(times) * 1000, "ms")
+            if not delay:
+                # Probes of the node's health travel the same way now and then.
+                figures[f"{name}, round trips"] = Figure(statistics.median_low(trips), "count")
+    proxy.seconds = 0
+    return figures
