@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,14 +24,18 @@ import pytest
 
 from azquack import epochs
 from azquack.backup.backups import Backups
+from azquack.backup.looks import Looks
 from azquack.backup.manifest import Manifest, parse
 from azquack.backup.places import BlobPlace, DirectoryPlace, Place, place_for
 from azquack.backup.restore import Note, notes
 from azquack.backup.retention import Retention
+from azquack.backup.standing import Standing
+from azquack.channel import Message, decode, encode
 from azquack.check import checks
 from azquack.cli.site import site
 from azquack.client import Target
 from azquack.errors import BackupError, SettingError
+from azquack.lease.grant import Grant, now
 from azquack.local import LakeDirectory
 from azquack.settings import Settings, load
 from tests.cluster import TempPair, attached, end, read_line, remote, wait_until
@@ -480,6 +485,15 @@ def metric(pair: TempPair, name: str) -> float:
     return float(next((line.split()[1] for line in text.splitlines() if line.startswith(f"{name} ")), "nan"))
 
 
+def backup_process(pair: TempPair) -> psutil.Process | None:
+    children = psutil.Process(pair.pid).children()
+    return next((each for each in children if "azquack.backup" in each.cmdline()), None)
+
+
+def has_duckdb(process: psutil.Process) -> bool:
+    return any("duckdb" in each.path for each in process.memory_maps())
+
+
 def test_the_catalog_backs_itself_up_also_when_it_stops(scheduled: TempPair, home: Path) -> None:
     backups = backups_in(scheduled.directory / "catalog" / "backups")
     run(scheduled, home, "CREATE TABLE t (i INTEGER)")
@@ -524,16 +538,19 @@ def test_a_quiet_catalog_says_that_its_backup_is_fresh(scheduled: TempPair, home
         lambda: "the newest backup holds everything" in scheduled.log_text(),
         "the backup process says nothing",
     )
+    process = backup_process(scheduled)
+    assert process is not None
+    wait_until(lambda: process.children() == [], "a look goes on for ever")
+    assert not has_duckdb(process)
+    rested = time.time()
+    age = partial(metric, scheduled, "azquack_backup_age_seconds")
+    wait_until(lambda: time.time() - age() > rested, "the backup grows old though nothing changes")
 
 
 def test_a_killed_backup_process_comes_back_and_holds_nobody_up(scheduled: TempPair, home: Path) -> None:
     run(scheduled, home, "CREATE TABLE t (i INTEGER)")
 
-    def backup_process() -> psutil.Process | None:
-        children = psutil.Process(scheduled.pid).children()
-        return next((each for each in children if "azquack.backup" in each.cmdline()), None)
-
-    first = wait_until(backup_process, "there is no backup process")
+    first = wait_until(lambda: backup_process(scheduled), "there is no backup process")
     first.send_signal(signal.SIGKILL)
     wait_until(lambda: not first.is_running(), "it did not die")
     assert httpx.get(f"{scheduled.info['catalog_http_url']}/readyz").status_code == 200
@@ -562,3 +579,185 @@ def test_the_session_of_a_killed_backup_ends(tmp_path: Path, home: Path) -> None
         run(pair, home, "INSERT INTO t VALUES (1)")
     finally:
         pair.destroy()
+
+
+# The process of the schedule, and its looks
+
+
+class BackupProcess:
+    """`python -m azquack.backup` for the catalog of `pair`, as a supervisor starts it; `place` takes the backups."""
+
+    def __init__(self, pair: TempPair, place: Path, every: float = 0.2) -> None:
+        catalog, self._place = catalog_of(pair), place
+        self.scratch, self._log = place.with_name("scratch"), place.with_name("backup.log")
+        self.scratch.mkdir()
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "azquack.backup"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
+                env=os.environ | {"TMPDIR": str(self.scratch)},
+            )  # fmt: skip
+        self._reports: list[Message] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        file = epochs.newest(pair.directory / "catalog")
+        plan = {"op": "plan", "name": "catalog-backup", "log_level": "debug"}
+        look = {
+            "uri": catalog.uri,
+            "token": catalog.token.get_secret_value(),
+            "settings": {"backup_to": str(place)},
+        }
+        self.send({
+            **plan, "every": every, "files": [f"{file}{suffix}" for suffix in epochs.PARTS], "look": plan | look,
+        })  # fmt: skip
+
+    @property
+    def process(self) -> psutil.Process:
+        return psutil.Process(self._process.pid)
+
+    @property
+    def backups(self) -> Backups:
+        return backups_in(self._place)
+
+    def send(self, message: Message) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(encode(message))
+
+    def own(self, seconds: float) -> None:
+        """Tell it that the replica holds the catalog for so long."""
+        self.send({"op": "state", "lease": Grant(1, now() + seconds).to_message()})
+
+    def standing(self) -> Standing:
+        """As it reported last."""
+        return Standing(**self._reports[-1]["backup"]) if self._reports else Standing()
+
+    def look(self) -> psutil.Process | None:
+        """The look that is under way."""
+        return next(iter(self.process.children()), None)
+
+    def look_with_a_copy(self) -> psutil.Process:
+        """The look under way, once it has copied the catalog: it waits to hear that the replica owns that."""
+
+        def copied() -> psutil.Process | None:
+            look = self.look()
+            files = [str(each) for each in self.scratch.glob("*/catalog.duckdb")]
+            opened = {each.path for each in look.open_files()} if look else set()
+            return look if files and not opened.intersection(files) else None
+
+        look: psutil.Process = wait_until(copied, "the catalog is not copied")
+        return look
+
+    def rest(self, sentence: str) -> None:
+        """Wait until it found five times in a row that there is nothing to look at."""
+        seen: set[float] = set()
+
+        def at_rest() -> bool:
+            if self.look() is not None:
+                seen.clear()
+            seen.add(self.standing().checked)
+            return len(seen) > 5
+
+        wait_until(at_rest, sentence)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stopped(self) -> None:
+        """Wait until it ends by itself."""
+        self._reader.join()
+        assert end(self._process) == 0
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._reader.join()
+        end(self._process)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            message = decode(line)
+            if message["event"] == "probed":
+                self._reports.append(message)
+
+
+@pytest.fixture
+def process(pair: TempPair, home: Path, tmp_path: Path) -> Iterator[BackupProcess]:
+    run(pair, home, "CREATE TABLE IF NOT EXISTS looked_at (i INTEGER)")
+    made = BackupProcess(pair, tmp_path / "backups")
+    yield made
+    made.kill()
+
+
+def test_a_catalog_is_looked_at_once_it_changes_and_at_rest_no_duckdb_runs(
+    process: BackupProcess, pair: TempPair, home: Path
+) -> None:
+    # So that what is not found at rest would be found.
+    assert has_duckdb(process.look_with_a_copy())
+    process.own(600)
+    wait_until(lambda: process.standing().taken == 1, "no backup was taken")
+    process.rest("an unchanged catalog is looked at over and over")
+    assert process.process.children() == []
+    assert not has_duckdb(process.process)
+    assert process.process.memory_full_info().pss < 15e6
+    before = process.standing()
+    assert before.checked > before.last
+
+    run(pair, home, "INSERT INTO looked_at VALUES (1)")
+    wait_until(lambda: process.standing().taken == 2, "what was written is not backed up")
+    process.rest("the changed catalog is looked at over and over")
+    assert len(process.backups.listed()) == 2
+    # Whatever is in the files without a new snapshot costs a look, and no backup.
+    os.utime(epochs.newest(pair.directory / "catalog"))
+    wait_until(process.look, "files that changed are not looked at")
+    process.rest("the catalog of before is looked at over and over")
+    assert process.standing().taken == 2
+    assert list(process.scratch.iterdir()) == []
+
+
+def test_what_was_copied_by_one_that_lost_the_catalog_is_no_backup(process: BackupProcess) -> None:
+    process.look_with_a_copy()
+    process.own(-1)
+    wait_until(lambda: process.standing().failed == 1, "one that owns no catalog backs it up")
+    assert "this replica does not own the catalog any more" in process.standing().problem
+    assert process.backups.place.names() == []
+    process.own(600)
+    wait_until(lambda: process.standing().taken == 1, "no backup was taken by the owner")
+    assert process.standing().problem == ""
+
+
+def test_a_killed_look_is_a_failed_backup_and_the_next_one_succeeds(process: BackupProcess) -> None:
+    process.look_with_a_copy().kill()
+    wait_until(lambda: process.standing().failed == 1, "nobody noticed that the look is dead")
+    sentence = "the process that takes it ended with SIGKILL"
+    assert process.standing().problem == sentence
+    process.own(600)
+    wait_until(lambda: process.standing().taken == 1, f"no backup after the kill:\n{process.log()}")
+    assert process.standing().problem == ""
+    assert sentence in process.log()
+    assert "Traceback" not in process.log()
+    wait_until(lambda: list(process.scratch.iterdir()) == [], "the copy of the killed look stays")
+
+
+def test_a_look_ends_with_the_process_that_started_it(process: BackupProcess) -> None:
+    look = process.look_with_a_copy()
+    process.kill()
+    wait_until(lambda: not look.is_running(), "the look lives on")
+
+
+def test_a_look_that_hangs_is_ended(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        plan = {
+            "op": "plan", "name": "n", "log_level": "info", "token": "t",
+            "uri": f"quack:127.0.0.1:{silent.getsockname()[1]}", "settings": {"backup_to": str(tmp_path)},
+        }  # fmt: skip
+        looks = Looks(plan, lambda: None, patience=2)
+        with pytest.raises(BackupError, match="it did not end within 2 s"):
+            list(looks.look("known"))
+
+
+def test_a_look_under_way_ends_before_a_stop(process: BackupProcess) -> None:
+    process.look_with_a_copy()
+    process.send({"op": "stop"})
+    process.own(600)
+    process.stopped()
+    assert len(process.backups.listed()) == 1

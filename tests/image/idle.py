@@ -45,11 +45,14 @@ def traffic(seconds: float, services: set[int]) -> dict[int, int]:
 
 
 def used(container: Container) -> dict[str, tuple[float, int]]:
-    """(seconds of CPU, bytes of memory with shared pages in parts) of each process of the container."""
+    """(seconds of CPU, bytes of memory with shared pages in parts) of each process of the container.
+
+    The CPU is with that of its children which have ended.
+    """
     found = {}
     for process in container.processes():
         fields = (process / "stat").read_text().rpartition(")")[2].split()
-        cpu = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+        cpu = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
         shares = (process / "smaps_rollup").read_text().split()
         memory = int(shares[shares.index("Pss:") + 1]) << 10
         what = (process / "cmdline").read_text().split("\0")[-2]
@@ -100,7 +103,10 @@ def measure(deployment: Deployment, seconds: float) -> None:
     counting.wait(30)
     for container in deployment.containers:
         after = used(container)
-        cores = {name: (cpu - before[container.name][name][0]) / seconds for name, (cpu, _) in after.items()}
+        cores = {
+            name: (cpu - before[container.name].get(name, (0.0,))[0]) / seconds
+            for name, (cpu, _) in after.items()
+        }
         memory = sum(held for _, held in after.values())
         print(
             f"{container.name.rpartition('-')[2]:10} {sum(cores.values()):.4f} cores {memory / 1e6:6.0f} MB"

@@ -6,6 +6,11 @@ places.py     where backups lie: a directory, az://container/prefix
 retention.py  which of them are kept
 backups.py    take, list, fetch and prune them
 restore.py    one of them into place
-schedule.py   the process of a catalog replica that takes them
-metrics.py    how old the newest is
+__main__.py   the process of a catalog replica that has them taken
+schedule.py   when it looks at the catalog
+stamp.py      what files show of having been written to
+looks.py      its end of one look
+look.py       one look, a process of its own
+standing.py   how the backups stand
+metrics.py    that, for Prometheus
 """

@@ -19,6 +19,7 @@ from azquack.backup.places import Place
 from azquack.backup.retention import Retention
 from azquack.client import Target
 from azquack.errors import BackupError
+from azquack.home import private_home
 
 # Data whose manifest never came, or went: what a backup that was cut short leaves.
 _LEFTOVER = timedelta(days=1)
@@ -61,8 +62,9 @@ class Backups:
         The manifest comes last: a backup that was cut short is none, and so is one of a catalog that, where
         `owned` is given, is not owned any more when it is copied. Raises `LakeError`, `BackupError`.
         """
-        with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
-            copied, packed = Path(scratch) / "catalog.duckdb", Path(scratch) / "packed"
+        # One that is killed on the way leaves a copy of the catalog behind, which its successor removes.
+        with private_home() as scratch:
+            copied, packed = scratch / "catalog.duckdb", scratch / "packed"
             # Before the transaction begins: all that happened until then is in the copy.
             time = datetime.now(UTC)
             with session(catalog) as opened:
@@ -84,7 +86,7 @@ class Backups:
                 versions={name: extensions.versions()[name] for name in ("duckdb", "ducklake")},
             )
             self.place.put(taken.file, packed)
-            _write(self.place, taken.manifest_file, taken.dump(), Path(scratch))
+            _write(self.place, taken.manifest_file, taken.dump(), scratch)
         return taken
 
     def fetch(self, wanted: Manifest, to: Path) -> None:

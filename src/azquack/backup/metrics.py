@@ -4,32 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-
-@dataclass(slots=True)
-class Standing:
-    """How the backups of a catalog stand, as its backup process reports it.
-
-    `last` is the newest backup's time and `checked` when the catalog was last seen to hold nothing newer,
-    both in seconds since 1970 (0: never); `problem` says why the last try failed, '' when it did not.
-    """
-
-    last: float = 0.0
-    checked: float = 0.0
-    size: int = 0
-    kept: int = 0
-    taken: int = 0
-    failed: int = 0
-    problem: str = ""
-
-    def message(self) -> dict[str, Any]:
-        """As it crosses the channel."""
-        return asdict(self)
+from azquack.backup.standing import Standing
 
 
 class BackupCollector(Collector):

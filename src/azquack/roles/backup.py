@@ -7,29 +7,36 @@ from pydantic import SecretStr
 from azquack.backup.places import place_for
 from azquack.channel import Message
 from azquack.child import ChildSpec, Ports
+from azquack.epochs import PARTS
+from azquack.lease.ownership import Ownership
 from azquack.settings import Settings
 
 # What the place of the backups and their retention are made of.
 _SETTINGS = ("catalog_dir", "azure_account", "azure_client_id", "azure_endpoint", "azure_connection_string")
 
 
-def backup(name: str, node: str, token: str, settings: Settings) -> ChildSpec:
-    """The process `name`, which backs up what the node `node` serves. Raises `SettingError`.
+def backup(name: str, node: str, token: str, settings: Settings, owned: Ownership) -> ChildSpec:
+    """The process `name`, which backs up what the node `node` serves, the file of `owned`.
 
-    The catalog serves on when it is down.
+    The catalog serves on when it is down. Raises `SettingError`.
     """
     # What is wrong with the settings should be said now, not by a child later.
     place_for(settings)
 
     def plan(ports: Ports) -> Message:
+        log = {"name": name, "log_level": settings.log_level}
         return {
             "op": "plan",
-            "name": name,
-            "uri": f"quack:127.0.0.1:{ports[node]}",
-            "token": token,
+            **log,
             "every": settings.backup_every,
-            "settings": _values(settings),
-            "log_level": settings.log_level,
+            "files": [f"{owned.file}{suffix}" for suffix in PARTS],
+            "look": {
+                "op": "plan",
+                **log,
+                "uri": f"quack:127.0.0.1:{ports[node]}",
+                "token": token,
+                "settings": _values(settings),
+            },
         }
 
     return ChildSpec(name, "azquack.backup", plan, settings.start_timeout, vital=False, owner_only=True)

@@ -82,7 +82,7 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
             public=False,
             leased=True,
         ),
-        *([backup(BACKUP, NODE, node_token(token), settings)] if settings.backup_every else []),
+        *([backup(BACKUP, NODE, node_token(token), settings, owned)] if settings.backup_every else []),
     ]
 
 

@@ -1,0 +1,100 @@
+"""One look at the catalog: `python -m azquack.backup.look`, started by the backup process.
+
+It gets its plan as a JSON line on its standard input, takes a backup when the catalog changed, prunes, and
+tells what it found and did in JSON lines:
+
+known    what lies in the place already: `kept`, and of the newest backup `last`, `size`, `fingerprint`
+same     the catalog is as it was
+lease    a question: the lease on the catalog as it is held, which the next line of the input shall answer
+taken    a backup was taken: `backup` (its name), `last`, `size`, `fingerprint`
+kept     how many there are now: `kept`
+done     the end; or
+failed   the end, with a `sentence`
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from datetime import UTC, datetime
+from queue import SimpleQueue
+
+from pydantic import SecretStr
+
+from azquack import logs, machine
+from azquack.backup.backups import Backups
+from azquack.backup.manifest import Manifest
+from azquack.backup.places import place_for
+from azquack.backup.retention import Retention
+from azquack.channel import ChildChannel, Message
+from azquack.client import Target
+from azquack.errors import AzQuackError
+from azquack.lease.grant import Grant
+from azquack.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """The process: 0 once it told how it ended, 1 when nobody is there to hear it."""
+    channel = ChildChannel()
+    plan = channel.receive()
+    if plan is None:
+        return 1
+    logs.configure(plan["name"], plan["log_level"])
+    # Otherwise the kernel would end the catalog's node in its stead when memory runs out.
+    machine.first_to_go()
+    answers: SimpleQueue[Message] = SimpleQueue()
+    threading.Thread(target=_hear, args=(channel, answers), daemon=True).start()
+    try:
+        _look(plan, channel, answers)
+    except AzQuackError as error:
+        channel.send("failed", sentence=str(error))
+    except OSError as error:
+        channel.send("failed", sentence=f"this machine failed: {(error.strerror or '').lower()}")
+    except Exception as error:
+        log.debug("a look broke off", exc_info=True)
+        # What it says may hold secrets.
+        channel.send("failed", sentence=f"it broke off with {type(error).__name__}")
+    else:
+        channel.send("done")
+    return 0
+
+
+def _look(plan: Message, channel: ChildChannel, answers: SimpleQueue[Message]) -> None:
+    def owned() -> bool:
+        channel.send("lease")
+        lease = answers.get()["lease"]
+        return lease is not None and Grant.from_message(lease).held()
+
+    settings = Settings.model_validate(plan["settings"])
+    backups = Backups(place_for(settings), Retention.from_settings(settings))
+    fingerprint = plan["fingerprint"]
+    if fingerprint is None:
+        found = backups.listed()
+        channel.send("known", kept=len(found), **(_told(found[0]) if found else {}))
+        fingerprint = found[0].fingerprint if found else None
+    catalog = Target(plan["uri"], SecretStr(plan["token"]), tls=False)
+    taken = backups.take(catalog, unless=fingerprint, owned=owned)
+    if taken is None:
+        channel.send("same")
+        return
+    channel.send("taken", backup=taken.name, **_told(taken))
+    backups.prune(datetime.now(UTC))
+    channel.send("kept", kept=len(backups.listed()))
+
+
+def _told(backup: Manifest) -> Message:
+    return {"last": backup.time.timestamp(), "size": backup.size, "fingerprint": backup.fingerprint}
+
+
+def _hear(channel: ChildChannel, answers: SimpleQueue[Message]) -> None:
+    """Hand on what the backup process says; when it is gone this process ends, wherever it is."""
+    while (message := channel.receive()) is not None:
+        answers.put(message)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    os._exit(main())
