@@ -32,7 +32,8 @@ from azquack.cli.site import site
 from azquack.client import Target
 from azquack.errors import BackupError, SettingError
 from azquack.local import LakeDirectory
-from azquack.settings import Settings, load
+from azquack.settings import Settings
+from azquack.sources import load
 from tests.cluster import TempPair, attached, end, read_line, remote, wait_until
 from tests.small_lakes import DiskLake
 from tests.standins.azure import Azure

@@ -24,7 +24,7 @@ from azquack.cli.options import with_settings
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.local import LakeDirectory, Running
 from azquack.roles import catalog, query
-from azquack.settings import load
+from azquack.sources import load
 from azquack.sql import first_line
 from azquack.supervisor import Supervisor
 
