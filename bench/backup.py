@@ -25,7 +25,7 @@ from azquack import extensions
 from azquack.backup.backups import Backups
 from azquack.backup.places import DirectoryPlace
 from azquack.backup.retention import Retention
-from azquack.check import checks
+from azquack.check import metadata
 from azquack.cli.site import site
 from azquack.sql import literal
 
@@ -77,7 +77,7 @@ def measure(lake: Path, rounds: int) -> dict[str, float]:
         times["backup"].append(seconds(partial(backups.take, here.catalog)))
         newest = backups.newest()
         times["fetch"].append(seconds(partial(backups.fetch, newest, fetched)))
-        times["check"].append(seconds(partial(checks.metadata, fetched)))
+        times["check"].append(seconds(partial(metadata.damage, fetched)))
     medians = {f"{name}_seconds": statistics.median(each) for name, each in times.items()}
     return medians | {"catalog_bytes": fetched.stat().st_size, "backup_bytes": backups.newest().size}
 

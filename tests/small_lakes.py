@@ -12,7 +12,8 @@ from typing import Any
 import duckdb
 
 from azquack import extensions
-from azquack.settings import Settings, load
+from azquack.settings import Settings
+from azquack.sources import load
 from azquack.sql import literal
 
 

@@ -37,7 +37,8 @@ from azquack.client import Target
 from azquack.errors import BackupError, SettingError
 from azquack.lease.grant import Grant, now
 from azquack.local import LakeDirectory
-from azquack.settings import Settings, load
+from azquack.settings import Settings
+from azquack.sources import load
 from tests.cluster import TempPair, attached, end, read_line, remote, wait_until
 from tests.small_lakes import DiskLake
 from tests.standins.azure import Azure

@@ -1,4 +1,4 @@
-"""What Quack asks before it lets somebody in is Quack's own, whatever a lake holds."""
+"""What lets somebody in, and what is open to a node, is DuckDB's own, whatever macros a lake holds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from azquack import extensions
+from azquack.sql import literal
+from azquack.wall.lockdown import OPEN_SETTINGS, lockdown
 from bench.client import open_client
 from bench.contenders import AzQuack, Contender, Stock
 
@@ -49,3 +52,22 @@ def test_fault_upstream_a_macro_of_the_lake_lets_everybody_into_a_bare_node(lake
     """When this fails, Quack looks its callbacks up elsewhere: see `_CALLBACKS` in node.py."""
     client = open_client(replace(lake.address(), token="a wrong token"))
     assert client.rows("SELECT i FROM t") == [(42,)]
+
+
+def test_a_macro_of_the_lake_opens_nothing_to_a_node(tmp_path: Path) -> None:
+    extensions.link_all(tmp_path / "extensions")
+    with duckdb.connect(":memory:", config=extensions.config(tmp_path / "extensions")) as node:
+        attach = f"ATTACH {literal(f'ducklake:{tmp_path}/catalog.duckdb')} AS lake"
+        for sql in ("LOAD ducklake", f"{attach} (DATA_PATH {literal(f'{tmp_path}/data')})", "USE lake"):
+            node.execute(sql)
+        # `[1]` is list_value(1): with this macro in the lake it is what the macro says.
+        node.execute("CREATE MACRO list_value(one, two := 'Calendar') AS system.main.list_value('/')")
+        assert node.execute("SELECT ['/data/']").fetchall() == [(["/"],)]
+        for each in lockdown("/data/"):
+            node.execute(each.text)
+        open_now = "SELECT current_setting('allowed_directories'), current_setting('allowed_configs')"
+        [(directories, configs)] = node.execute(open_now).fetchall()
+    # Where DuckDB spills is open as well.
+    assert "/data/" in directories
+    assert "/" not in directories
+    assert set(map(str.lower, configs)) == set(map(str.lower, OPEN_SETTINGS))

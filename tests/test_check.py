@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from azquack.check import checks
+from azquack.check import checks, metadata
 from azquack.check.finding import Finding
 from azquack.errors import LakeError
 from tests.small_lakes import DiskLake, make_lake
@@ -241,4 +241,4 @@ def test_an_encrypted_lake_says_what_was_not_compared(tmp_path: Path) -> None:
 def test_what_is_no_catalog_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.duckdb").write_text("no database at all")
     with pytest.raises(LakeError, match="is no catalog of a lake"):
-        checks.metadata(tmp_path / "x.duckdb")
+        metadata.damage(tmp_path / "x.duckdb")

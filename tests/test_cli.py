@@ -115,11 +115,3 @@ def test_preview_shows_every_statement_and_no_secret(tmp_path: Path) -> None:
     ):
         assert part in finished.stdout
     assert not any(secret in finished.stdout + finished.stderr for secret in TOKENS.values())
-
-
-@pytest.mark.parametrize("module", ["azquack.cli.serve", "azquack.door.process", "azquack.sidecar"])
-def test_what_runs_no_duckdb_does_not_hold_one_in_memory(module: str) -> None:
-    # As long as a replica serves: 17 MB for each of its processes.
-    script = f"import sys, {module}; print('duckdb' in sys.modules)"
-    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert finished.stdout == "False\n"

@@ -18,7 +18,7 @@ from azquack import epochs
 from azquack.errors import LakeError, LeaseError, LeaseLostError, SettingError
 from azquack.lease import BlobLease, FileLease, Grant, Lease, lease_for
 from azquack.lease.grant import now
-from azquack.settings import load
+from azquack.sources import load
 from tests.cluster import wait_until
 from tests.standins.azurite import Azurite
 

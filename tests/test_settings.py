@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from azquack.errors import SettingError
-from azquack.settings import Settings, as_markdown, load
+from azquack.settings import Settings, as_markdown
+from azquack.sources import load
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from azquack import extensions
 from azquack.errors import LakeError
 from azquack.home import private_home
-from azquack.sql import Statement, literal, plain, statement
+from azquack.sql import Statement, first_line, literal, plain, statement
 
 ALIAS = "lake"
 TOKEN_VARIABLE = "AZQUACK_PUBLIC_TOKEN"  # noqa: S105  the name of a variable
@@ -56,11 +56,6 @@ def connection(target: Target) -> Iterator[duckdb.DuckDBPyConnection]:
                 except duckdb.Error as error:
                     raise LakeError(f"cannot attach {target.uri}: {each.scrub(first_line(error))}") from None
             yield opened
-
-
-def first_line(error: BaseException) -> str:
-    """DuckDB's message without the hints and stack that follow."""
-    return str(error).strip().splitlines()[0]
 
 
 def shell(target: Target, home: Path) -> list[str]:

@@ -7,7 +7,7 @@ import duckdb
 from azquack import client
 from azquack.client import Target
 from azquack.errors import LakeError
-from azquack.sql import literal
+from azquack.sql import first_line, literal
 
 _STATEMENTS = (
     "CREATE SCHEMA IF NOT EXISTS demo",
@@ -30,4 +30,4 @@ def load(target: Target) -> None:
             try:
                 connection.execute(f"FROM {client.ALIAS}.query({literal(each)})").fetchall()
             except duckdb.Error as error:
-                raise LakeError(f"the demo could not be loaded: {client.first_line(error)}") from None
+                raise LakeError(f"the demo could not be loaded: {first_line(error)}") from None

@@ -25,11 +25,11 @@ def file_of(name: str) -> Path:
     """The signed file of extension `name`. Raises `StartError` when its wheel is not installed."""
     spec = find_spec(f"duckdb_extension_{name}")
     for folder in (spec.submodule_search_locations or []) if spec else []:
-        found = Path(folder) / "extensions" / f"v{version('duckdb')}" / f"{name}.duckdb_extension"
+        found = Path(folder) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
         if found.is_file():
             return found
     raise StartError(
-        f"the DuckDB extension {name} for DuckDB {version('duckdb')} is not installed: run make setup"
+        f"the DuckDB extension {name} for DuckDB {duckdb.__version__} is not installed: run make setup"
     )
 
 
@@ -38,7 +38,7 @@ def link_all(directory: Path) -> None:
     with duckdb.connect(":memory:") as connection:
         row = connection.execute("PRAGMA platform").fetchone()
     assert row is not None
-    home = directory / f"v{version('duckdb')}" / str(row[0])
+    home = directory / f"v{duckdb.__version__}" / str(row[0])
     home.mkdir(parents=True, exist_ok=True)
     for name in _NAMES:
         link = home / f"{_FILE_NAMES.get(name, name)}.duckdb_extension"
@@ -62,4 +62,4 @@ def program() -> Path:
 
 def versions() -> dict[str, str]:
     """DuckDB's version and those of the extensions' wheels."""
-    return {"duckdb": version("duckdb")} | {name: version(f"duckdb-extension-{name}") for name in _NAMES}
+    return {"duckdb": duckdb.__version__} | {name: version(f"duckdb-extension-{name}") for name in _NAMES}

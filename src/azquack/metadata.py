@@ -14,12 +14,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from azquack.errors import SettingError
-from azquack.settings import Settings
 from azquack.sql import Statement, braces, literal, statement
-from azquack.tokens.source import TokenSource
+
+if TYPE_CHECKING:
+    # A node, which makes its own metadata of its link, knows neither.
+    from azquack.settings import Settings
+    from azquack.tokens.source import TokenSource
 
 SECRET = "azquack_catalog"  # noqa: S105  the name of DuckDB's secret
 DEFAULT_PORT = 9494

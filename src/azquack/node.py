@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
@@ -23,10 +24,12 @@ from azquack.channel import ChildChannel
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
 from azquack.keeper import Keeper
-from azquack.link.link import CatalogLink
 from azquack.metadata import quack
 from azquack.plan import NodePlan
-from azquack.sql import Statement, literal, plain
+from azquack.sql import Statement, first_line, literal, plain
+
+if TYPE_CHECKING:
+    from azquack.link.link import CatalogLink
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,8 @@ _PASSING = (
     # Another replica makes the new lake at the same moment; it is there at the next try.
     "write-write conflict on create",
 )
-# Quack looks these up for every message. By their bare names they are sought in the lake first, which asks the
-# catalog, and a macro of the lake could stand in for them.
+# Quack looks these up for every message. By their bare names all of Quack's functions are sought in the lake first,
+# which asks the catalog, and a macro of the lake could stand in for them.
 _CALLBACKS = tuple(
     plain(f"SET GLOBAL quack_{kind}_function = 'system.main.{name}'")
     for kind, name in (("authentication", "quack_check_token"), ("authorization", "quack_nop_authorization"))
@@ -101,7 +104,7 @@ class Node:
 
     def serve(self) -> None:
         """Serve Quack on the plan's address. Raises `StartError` when the port is taken."""
-        who = f"CALL quack_identify(name => {literal(self._plan.name)}, provider => 'azquack')"
+        who = f"CALL system.main.quack_identify(name => {literal(self._plan.name)}, provider => 'azquack')"
         for each in (_load("httpfs"), _load("quack"), plain(who), *_CALLBACKS):
             self.run(each)
         attempts = 1 if self._plan.port else 10
@@ -110,7 +113,8 @@ class Node:
             uri = literal(f"quack:{self._plan.host}:{port}")
             try:
                 self.connection.execute(
-                    f"CALL quack_serve({uri}, token => ?, allow_other_hostname => true, disable_ssl => true)",
+                    f"CALL system.main.quack_serve({uri}, token => ?, allow_other_hostname => true, "
+                    "disable_ssl => true)",
                     [self._plan.token],
                 )
                 self.port = port
@@ -128,7 +132,7 @@ class Node:
         try:
             self.connection.execute(each.text)
         except duckdb.Error as error:
-            raise StartError(f"{each.masked} failed: {each.scrub(_first_line(error))}") from None
+            raise StartError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
 
     def probe(self) -> dict[str, str]:
         """Run every probe of the plan; name → '' when well, else what is wrong in a sentence."""
@@ -143,7 +147,7 @@ class Node:
         except duckdb.InterruptException:
             return f"no answer within {PROBE_TIMEOUT:.0f} s"
         except duckdb.Error as error:
-            return _first_line(error)
+            return first_line(error)
         finally:
             timer.cancel()
             cursor.close()
@@ -164,7 +168,7 @@ class Node:
         """Stop to serve, write the database's log into its file, close."""
         cursor = self.connection.cursor()
         with contextlib.suppress(duckdb.Error):
-            cursor.execute(f"CALL quack_stop({literal(f'quack:{self._plan.host}:{self.port}')})")
+            cursor.execute(f"CALL system.main.quack_stop({literal(f'quack:{self._plan.host}:{self.port}')})")
         if self._plan.role == "catalog":
             # On a lake CHECKPOINT is maintenance: it would flush, merge and delete files.
             with contextlib.suppress(duckdb.Error):
@@ -184,14 +188,20 @@ class Node:
             return
         metadata = lake.metadata
         if lake.link is not None:
+            # Brings an event loop, 6 MB that a catalog's node, which has no link, need not hold.
+            from azquack.link.link import CatalogLink
+
             self._link = CatalogLink(lake.link, lake.token)
             metadata = quack(f"quack:127.0.0.1:{self._link.start()}", self._link.token)
-        with duckdb.connect(":memory:", config=self._config()) as connection:
+        # This one serves nobody and is gone at once, so it need not hash the extensions' files, which takes 0.1 s for
+        # each: they come from the hash-pinned wheels, like this code, and the database that serves verifies them.
+        config = self._config() | {"allow_unsigned_extensions": "true"}
+        with duckdb.connect(":memory:", config=config) as connection:
             for each in (*map(_load, self._plan.extensions), *lake.secrets(metadata)):
                 try:
                     connection.execute(each.text)
                 except duckdb.Error as error:
-                    raise StartError(f"{each.masked} failed: {each.scrub(_first_line(error))}") from None
+                    raise StartError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
 
 
 def _load(extension: str) -> Statement:
@@ -202,10 +212,6 @@ def _free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.bind((host, 0))
         return int(listener.getsockname()[1])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _opening_error(plan: NodePlan, message: str) -> AzQuackError:
@@ -268,7 +274,7 @@ def _report(node: Node, channel: ChildChannel) -> None:
             sessions = node.sweep()
         except duckdb.Error as error:
             # A lake whose catalog cannot be read fails here and not in SELECT 1: nobody can log in either.
-            probes["duckdb"] = _first_line(error)
+            probes["duckdb"] = first_line(error)
         channel.send("probed", probes=probes, sessions=sessions)
         pause = PROBE_AGAIN if any(probes.values()) else min(PROBE_EVERY, node.patience)
         time.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret

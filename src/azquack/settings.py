@@ -1,39 +1,24 @@
 """The one table of settings.
 
 `Settings` is the table: each field's type, default and description drive the code, the flags of the command
-line, `azquack config` and `docs/settings.md`. A value comes from, first match wins: a flag, the environment
-(`AZQUACK_<NAME>`), a `.env` file, the default.
+line, `azquack config` and `docs/settings.md`. Where the values come from stands in `sources.py`.
 """
 
 from __future__ import annotations
 
-import difflib
-import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticUndefined
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
 
 from azquack.errors import SettingError
 from azquack.sql import MASK
 
 PREFIX = "AZQUACK_"
-# Variables of the test harness and of the container image's own build; they are no settings of a node.
-FOREIGN = ("AZQUACK_TEST_", "AZQUACK_BENCH_")
 
 
 class Role(StrEnum):
@@ -86,19 +71,17 @@ _PASSWORD = re.compile(r"(?<=:)(?<!:/)[^:@/\s]+(?=@)|(?<=password)\s*=\s*(?:'(?:
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Size = Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?([KMGT]i?)?B$")]
-Pairs = Annotated[dict[str, str], NoDecode, BeforeValidator(_pairs)]
+Pairs = Annotated[dict[str, str], BeforeValidator(_pairs)]
 
 
 def _setting(group: str, help: str, default: Any = PydanticUndefined, **more: Any) -> Any:
     return Field(default, description=help, json_schema_extra={"group": group}, **more)
 
 
-class Settings(BaseSettings):
-    """Every setting of a replica. Build it with `load`, which turns mistakes into `SettingError`."""
+class Settings(BaseModel):
+    """Every setting of a replica. Build it with `sources.load`, which turns mistakes into `SettingError`."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file_encoding="utf-8", frozen=True, extra="forbid", validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     role: Role | None = _setting("Replica", "What this replica is: catalog or query.", None)
     name: str = _setting("Replica", "The name that whoami() and the logs show.", socket.gethostname())
@@ -280,20 +263,6 @@ class Settings(BaseSettings):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The effective settings, and for each name where its value came from."""
-
-    settings: Settings
-    origins: Mapping[str, str]
-
-    def rows(self) -> Iterator[tuple[str, str, str]]:
-        """(name, value, origin) of every setting, secrets masked."""
-        for name in Settings.model_fields:
-            value = getattr(self.settings, name)
-            yield name, shown(value), self.origins.get(name, "default")
-
-
 def shown(value: object) -> str:
     """`value` as text for a person, secrets masked."""
     match value:
@@ -308,53 +277,6 @@ def shown(value: object) -> str:
             return ",".join(f"{key}={MASK}" for key in value)
         case _:
             return _PASSWORD.sub(MASK, str(value))
-
-
-def load(flags: Mapping[str, Any] | None = None, *, env_file: Path | None = Path(".env")) -> Loaded:
-    """The settings from `flags`, the environment and `env_file`.
-
-    A flag that is None counts as not given. Raises `SettingError`, naming the setting, its value unless it is
-    secret, and what is allowed.
-    """
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    _refuse_unknown(os.environ)
-    sources: dict[str, PydanticBaseSettingsSource] = {
-        "environment": EnvSettingsSource(Settings),
-        ".env": DotEnvSettingsSource(Settings, env_file=env_file),
-    }
-    values, origins = dict(given), dict.fromkeys(given, "flag")
-    for origin, source in sources.items():
-        for name, value in source().items():
-            if name not in values:
-                values[name], origins[name] = value, origin
-    try:
-        return Loaded(Settings.model_validate(values), origins)
-    except ValidationError as error:
-        raise SettingError(_sentence(error)) from None
-
-
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    for variable in environ:
-        if not variable.startswith(PREFIX) or variable.startswith(FOREIGN):
-            continue
-        name = variable.removeprefix(PREFIX).lower()
-        if name not in Settings.model_fields:
-            near = difflib.get_close_matches(name, Settings.model_fields, 1)
-            hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
-            raise SettingError(f"{variable} is no setting of AzQuack{hint}")
-
-
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "?"
-    field = Settings.model_fields.get(name)
-    if field is None:
-        near = difflib.get_close_matches(name, Settings.model_fields, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{PREFIX}{name.upper()} is no setting of AzQuack{hint}"
-    secret = "Secret" in str(field.annotation) or name == "storage_options"
-    value = "" if secret else f" is {str(first['input'])!r}, which will not do"
-    return f"{PREFIX}{name.upper()}{value}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def required(settings: Settings, name: str, purpose: str) -> Any:

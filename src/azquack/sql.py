@@ -7,6 +7,11 @@ from dataclasses import dataclass
 MASK = "********"
 
 
+def first_line(error: BaseException) -> str:
+    """DuckDB's message without the hints and stack that follow."""
+    return str(error).strip().splitlines()[0]
+
+
 def literal(value: str | int | float | bool) -> str:
     """`value` as a DuckDB literal."""
     if isinstance(value, bool):

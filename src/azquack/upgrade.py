@@ -14,10 +14,10 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import client, epochs, extensions
-from azquack.check import checks
+from azquack import epochs, extensions
+from azquack.check import metadata
 from azquack.errors import LakeError
-from azquack.sql import literal
+from azquack.sql import first_line, literal
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def prepare(catalog: Path) -> Path | None:
         ) from None
     try:
         _migrate(draft)
-        damage = [each for each in checks.metadata(draft) if each.serious]
+        damage = metadata.damage(draft)
         if damage:
             raise LakeError(
                 f"{catalog} was not upgraded from DuckLake {found}: {damage[0].subject}. "
@@ -97,7 +97,7 @@ def _migrate(draft: Path) -> None:
                 connection.execute("DETACH lake")
             except duckdb.Error as error:
                 raise LakeError(
-                    f"the catalog cannot be brought to DuckLake {FORMAT}: {client.first_line(error)}"
+                    f"the catalog cannot be brought to DuckLake {FORMAT}: {first_line(error)}"
                 ) from None
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from azquack import epochs
 from azquack.check import checks
-from azquack.settings import load
+from azquack.sources import load
 from tests.link.processes import TcpProxy
 from tests.reliability import table
 from tests.reliability.ledger import Damage, Door, Writers

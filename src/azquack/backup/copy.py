@@ -20,7 +20,7 @@ from azquack import client
 from azquack.client import Target
 from azquack.errors import BackupError
 from azquack.keeper import PASSING
-from azquack.sql import identifier, literal
+from azquack.sql import first_line, identifier, literal
 
 _COPY = "copied"
 _TABLES = """
@@ -112,7 +112,7 @@ def session(catalog: Target) -> Iterator[Session]:
                 with suppress(duckdb.Error):
                     opened.remote("ROLLBACK")
         except duckdb.Error as error:
-            raise BackupError(f"the catalog at {catalog.uri} failed: {client.first_line(error)}") from None
+            raise BackupError(f"the catalog at {catalog.uri} failed: {first_line(error)}") from None
 
 
 def copy_catalog(catalog: Target, to: Path) -> None:

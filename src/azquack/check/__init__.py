@@ -4,6 +4,7 @@
     rules.py     what can be wrong inside the metadata, as SQL
     files.py     metadata against the files that are there
     footers.py   metadata against what the Parquet files say of themselves
+    metadata.py  those rules over one copy of a catalog
     checks.py    all of it over one copy of a catalog
     repair.py    what can be mended without loss
 

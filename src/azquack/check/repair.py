@@ -11,7 +11,7 @@ from azquack.check.finding import Finding
 from azquack.client import Target
 from azquack.errors import LakeError
 from azquack.keeper import PASSING
-from azquack.sql import literal
+from azquack.sql import first_line, literal
 
 
 def repair(catalog: Target, findings: Iterable[Finding]) -> int:
@@ -35,5 +35,5 @@ def repair(catalog: Target, findings: Iterable[Finding]) -> int:
             remote("COMMIT")
         except duckdb.Error as error:
             remote("ROLLBACK")
-            raise LakeError(f"the repair failed, nothing was changed: {client.first_line(error)}") from None
+            raise LakeError(f"the repair failed, nothing was changed: {first_line(error)}") from None
     return len(statements)

@@ -15,7 +15,8 @@ MODULES = {
     "backup": ("backup", "restore"),
     "check": ("check",),
     "maintain": ("maintain",),
-    "serve": ("serve", "config", "preview"),
+    "serve": ("serve",),
+    "config": ("config", "preview"),
     "principal": ("principal",),
 }
 

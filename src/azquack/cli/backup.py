@@ -15,7 +15,7 @@ from rich.table import Table
 from azquack import epochs
 from azquack.backup.manifest import Manifest
 from azquack.backup.restore import restore as restore_into_place
-from azquack.check import checks
+from azquack.check import checks, metadata
 from azquack.cli.check import exit_with, show
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
@@ -106,7 +106,7 @@ def restore(
 
 def _restore(lake: Site, wanted: Manifest) -> tuple[Path, Path | None]:
     def inspect(path: Path) -> None:
-        damage = [each for each in checks.metadata(path) if each.serious]
+        damage = metadata.damage(path)
         if damage:
             raise BackupError(
                 f"the backup {wanted.name} is damaged itself ({damage[0].subject}: {damage[0].rule.meaning}): "

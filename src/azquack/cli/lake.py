@@ -20,7 +20,8 @@ from azquack.client import Target
 from azquack.errors import AzQuackError, SettingError
 from azquack.home import private_home
 from azquack.local import LakeDirectory
-from azquack.settings import PREFIX, load
+from azquack.settings import PREFIX
+from azquack.sources import load
 from azquack.sql import literal
 
 DirOption = Annotated[Path, typer.Option("--dir", help="The lake directory of a pair on this machine.")]

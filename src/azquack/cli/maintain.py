@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from azquack import client
 from azquack.backup.copy import copy_catalog
 from azquack.backup.restore import notes
 from azquack.cli.check import DirOption
@@ -32,7 +31,7 @@ from azquack.maintain.steps import PLANNED, Maintenance, Options, Outcome
 from azquack.metadata import Metadata, metadata_for, quack
 from azquack.roles import query
 from azquack.settings import Settings
-from azquack.sql import literal
+from azquack.sql import first_line, literal
 from azquack.storage import storage_for
 
 
@@ -111,7 +110,7 @@ def _maintain(lake: Site, options: Options, *, quiet: bool) -> tuple[list[Outcom
                 progress.update(task, advance=1, description=f"{outcome.step} {outcome.table}".strip())
             return outcomes, before, sizes(connection, storage.data_path)
         except duckdb.Error as error:
-            raise LakeError(f"the lake cannot be measured: {client.first_line(error)}") from None
+            raise LakeError(f"the lake cannot be measured: {first_line(error)}") from None
 
 
 def _show(outcomes: Sequence[Outcome], before: Sizes, after: Sizes, dry_run: bool) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from azquack.settings import PREFIX, Settings, group_of
+
+ALL_GROUPS = ("Replica", "Lake", "Door", "Limits", "Care", "Storage", "Tokens")
+RoleArgument = Annotated[
+    str | None, typer.Argument(metavar="[catalog|query]", help="The role. [AZQUACK_ROLE]", show_default=False)
+]
+EnvFile = Annotated[Path, typer.Option(help="File of settings, one NAME=VALUE a line.")]
 
 
 def with_settings(*groups: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

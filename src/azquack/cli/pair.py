@@ -24,7 +24,8 @@ from azquack.cli.options import with_settings
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.local import LakeDirectory, Running
 from azquack.roles import catalog, query
-from azquack.settings import load
+from azquack.sources import load
+from azquack.sql import first_line
 from azquack.supervisor import Supervisor
 
 
@@ -219,7 +220,7 @@ def _contents(lake: LakeDirectory) -> dict[str, Any]:
             names = [column[0] for column in rows.description or []]
             return dict(zip(names, map(int, rows.fetchone() or ()), strict=True))
     except (duckdb.Error, AzQuackError) as error:
-        return {"problem": client.first_line(error)}
+        return {"problem": first_line(error)}
 
 
 def _print_status(report: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from azquack.backup.retention import Retention
 from azquack.client import Target
 from azquack.errors import LakeError, SettingError
 from azquack.local import LakeDirectory
-from azquack.settings import Settings, load, required
+from azquack.settings import Settings, required
+from azquack.sources import load
 from azquack.tokens import TokenSource, token_source_for
 
 

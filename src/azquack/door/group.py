@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from azquack import wire
 from azquack.door.metrics import Metrics
 from azquack.door.ports import Fence, Runaway
-from azquack.door.relay import BROKE, FENCED, INVALID_ID
 from azquack.door.routing import Node
 from azquack.door.sessions import Session
 from azquack.errors import StatementError, UpstreamError
 from azquack.http import Refusal
+from azquack.sentences import BROKE, FENCED, INVALID_ID
 from azquack.upstream import Session as NodeSession
 from azquack.upstream import exchange as ask
 

@@ -9,14 +9,12 @@ from typing import Any, NamedTuple
 
 from azquack import wire
 from azquack.door.ports import Fence, Runaway
-from azquack.door.sessions import AGAIN, ENDED, LOST, Session
+from azquack.door.sessions import Session
 from azquack.errors import UpstreamError, WireError
 from azquack.http import Exchange, Refusal
+from azquack.sentences import AGAIN, BROKE, ENDED, FENCED, INVALID_ID, LOST
 from azquack.upstream import Response
 
-INVALID_ID = "Invalid connection id"
-BROKE = f"The DuckDB node broke off; whether this statement took effect is not known. Look, and {AGAIN}"
-FENCED = "This node has lost its lease on the catalog, and its answer is withheld: try again in a moment"
 PATIENCE = 0.5  # seconds after which it pays to watch whether the client is still there
 ERROR_LIMIT = 1 << 20
 

@@ -13,14 +13,11 @@ from azquack.door.ports import Principal, Principals
 from azquack.door.routing import Node, Nodes
 from azquack.door.seal import Seal, Ticket
 from azquack.http import Refusal
+from azquack.sentences import AGAIN, LOST, UNKNOWN
 
 NOT_QUACK_1 = (
     "This server speaks Quack 1: use DuckDB 1.5 (1.5.3 or later), for example `pip install duckdb==1.5.5`"
 )
-AGAIN = "DETACH it and ATTACH it again"
-UNKNOWN = f"This session is not known here: {AGAIN}"
-LOST = f"The DuckDB node that held this session is gone: {AGAIN}"
-ENDED = f"This session has ended on its DuckDB node, which restarted or closed it: {AGAIN}"
 
 
 @dataclass(slots=True)

@@ -12,10 +12,11 @@ from azquack.door.audit import Audit, about
 from azquack.door.group import Groups, Insert
 from azquack.door.limits import Limits, Slots
 from azquack.door.ports import Verdict, Wall
-from azquack.door.relay import INVALID_ID, Outcome, Relay
-from azquack.door.sessions import ENDED, NOT_QUACK_1, Session
+from azquack.door.relay import Outcome, Relay
+from azquack.door.sessions import NOT_QUACK_1, Session
 from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Gone, Refusal
+from azquack.sentences import ENDED, INVALID_ID
 from azquack.upstream import exchange as ask
 from azquack.wall import LONG
 

@@ -10,14 +10,13 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from azquack import wire
-from azquack.door import relay, sessions
 from azquack.errors import CatalogAwayError, StatementError, UpstreamError
+from azquack.sentences import BROKE, ENDED, FENCED, INVALID_ID, LOST, UNKNOWN
 from azquack.upstream import Upstream, exchange
 
-INVALID_ID = "Invalid connection id"
 # What a bare node says, and what a door says in its place.
-SESSION_IS_GONE = frozenset({INVALID_ID, sessions.UNKNOWN, sessions.ENDED, sessions.LOST})
-ANSWER_IS_LOST = frozenset({relay.BROKE, relay.FENCED})
+SESSION_IS_GONE = frozenset({INVALID_ID, UNKNOWN, ENDED, LOST})
+ANSWER_IS_LOST = frozenset({BROKE, FENCED})
 NOT_LET_IN = "Authentication failed"
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from azquack import wire
 from azquack.errors import AzQuackError, StatementError, UpstreamError, WireError
 from azquack.link import statements
-from azquack.link.catalog import INVALID_ID, Catalog, Counters, Hold, LostSession, Session
+from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
 from azquack.link.commits import Commits
 from azquack.link.reads import Reads
 from azquack.link.statements import Kind
+from azquack.sentences import INVALID_ID
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 import duckdb
 
-from azquack import client, extensions
+from azquack import extensions
 from azquack.errors import LakeError
 from azquack.home import private_home
 from azquack.metadata import Metadata
-from azquack.sql import Statement, literal
+from azquack.sql import Statement, first_line, literal
 from azquack.storage import Storage
 
 NAME = "lake"
@@ -37,7 +37,7 @@ def opened(metadata: Metadata, storage: Storage) -> Iterator[duckdb.DuckDBPyConn
                     f"ATTACH {literal(f'ducklake:{metadata.path}')} AS {NAME} ({', '.join(options)})"
                 )
             except duckdb.Error as error:
-                raise LakeError(f"the lake cannot be attached: {client.first_line(error)}") from None
+                raise LakeError(f"the lake cannot be attached: {first_line(error)}") from None
             yield connection
 
 
@@ -45,4 +45,4 @@ def _run(connection: duckdb.DuckDBPyConnection, each: Statement) -> None:
     try:
         connection.execute(each.text)
     except duckdb.Error as error:
-        raise LakeError(f"{each.masked} failed: {each.scrub(client.first_line(error))}") from None
+        raise LakeError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None

@@ -15,10 +15,9 @@ from functools import partial
 
 import duckdb
 
-from azquack import client
 from azquack.maintain.bounds import Bounds
 from azquack.maintain.lake import NAME
-from azquack.sql import identifier, literal
+from azquack.sql import first_line, identifier, literal
 
 # A merge and a writer's commit can meet; the merge gives way and comes again.
 TRIES = 5
@@ -81,7 +80,7 @@ class Maintenance:
             try:
                 yield Outcome(step.name, step.table, done=step.run())
             except duckdb.Error as error:
-                yield Outcome(step.name, step.table, problem=client.first_line(error))
+                yield Outcome(step.name, step.table, problem=first_line(error))
 
     def _tables(self) -> list[tuple[str, str]]:
         rows = self._connection.execute(

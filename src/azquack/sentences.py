@@ -1,0 +1,15 @@
+"""What a client is told of a session or an answer that is lost.
+
+The door says most of it in place of its node; the link, a client of the catalog's door, knows by it how to go on.
+"""
+
+from __future__ import annotations
+
+AGAIN = "DETACH it and ATTACH it again"
+INVALID_ID = "Invalid connection id"
+"""DuckDB's own, of a session that a node does not know."""
+UNKNOWN = f"This session is not known here: {AGAIN}"
+LOST = f"The DuckDB node that held this session is gone: {AGAIN}"
+ENDED = f"This session has ended on its DuckDB node, which restarted or closed it: {AGAIN}"
+BROKE = f"The DuckDB node broke off; whether this statement took effect is not known. Look, and {AGAIN}"
+FENCED = "This node has lost its lease on the catalog, and its answer is withheld: try again in a moment"
