@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,6 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from azquack.health import Board
-from azquack.http.listening import listening_socket
 
 
 def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> FastAPI:
@@ -55,11 +55,10 @@ class QuietServer(uvicorn.Server):
 
 
 class SidecarServer:
-    """Runs the sidecar's application: `start`, then `port` is known, then `stop`."""
+    """Runs the sidecar's application on a socket that listens: `start`, then `stop`."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._socket = listening_socket(host, port)
-        self.port = int(self._socket.getsockname()[1])
+    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
+        self._listener = listener
         self._server = QuietServer(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
         )
@@ -67,7 +66,7 @@ class SidecarServer:
 
     async def start(self) -> None:
         """Begin to serve."""
-        self._serving = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
 
     async def stop(self) -> None:
         """Stop to serve."""

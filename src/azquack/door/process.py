@@ -6,9 +6,13 @@ import asyncio
 import logging
 import os
 import random
+import socket
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
 
 from azquack.backup.metrics import BackupCollector
 from azquack.channel import Message
@@ -22,12 +26,15 @@ from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
 from azquack.errors import AzQuackError, SettingError
 from azquack.health import Board
+from azquack.http.listening import listening_socket
 from azquack.principals import Principals, PublicToken, Role
 from azquack.principals.configured import principals_for
 from azquack.settings import Settings
-from azquack.sidecar import SidecarServer, application
 from azquack.tokens import token_source_for
 from azquack.upstream import Session, Upstream
+
+if TYPE_CHECKING:
+    from azquack.sidecar import SidecarServer
 
 log = logging.getLogger(__name__)
 
@@ -60,29 +67,27 @@ class DoorProcess:
         self._tasks: list[asyncio.Task[None]] = []
         self._principals = self._who()
         self._server: DoorServer | None = None
-        self._sidecar: SidecarServer | None = None
+        self._sidecar: asyncio.Task[SidecarServer] | None = None
+        self.http_port = 0
+        """The sidecar's port."""
 
     @property
     def port(self) -> int:
         """The door's port."""
         return self._server.port if self._server else 0
 
-    @property
-    def http_port(self) -> int:
-        """The sidecar's port."""
-        return self._sidecar.port if self._sidecar else 0
-
     async def start(self) -> None:
-        """Returns when both listen. Raises `StartError`."""
+        """Returns when both listen; the sidecar answers a moment later. Raises `StartError`."""
         door = self._made(await self._wall())
         registry = door.metrics.registry
         registry.register(BackupCollector(self._replica.backup))
         registry.register(ReplicaCollector(self._replica))
-        app = application(self._board, registry, self._replica.status)
-        self._sidecar = SidecarServer(app, self._plan["http_host"], self._plan["http_port"])
-        await self._sidecar.start()
+        listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
+        listener.listen()
+        self.http_port = int(listener.getsockname()[1])
         self._server = DoorServer(door, _listening(self._plan, self._settings))
         await self._server.start()
+        self._sidecar = asyncio.create_task(self._serve_sidecar(listener, registry))
         self._tasks += [asyncio.create_task(_forever(each)) for each in (self._canary, self._refresh)]
 
     async def stop(self) -> None:
@@ -92,7 +97,16 @@ class DoorProcess:
         if self._server:
             await self._server.stop(self._settings.stop_timeout)
         if self._sidecar:
-            await self._sidecar.stop()
+            await (await self._sidecar).stop()
+
+    async def _serve_sidecar(self, listener: socket.socket, registry: CollectorRegistry) -> SidecarServer:
+        """Starts the sidecar. Its libraries take half a second to load, for which no user shall wait."""
+        sidecar = await asyncio.to_thread(import_module, "azquack.sidecar")
+        server: SidecarServer = sidecar.SidecarServer(
+            sidecar.application(self._board, registry, self._replica.status), listener
+        )
+        await server.start()
+        return server
 
     def learn(self, children: list[Message], lease: Message | None) -> None:
         """Take in the state of the replica's processes: nodes may have come, gone or moved."""
