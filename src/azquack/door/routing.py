@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Iterator
 
 from azquack.door.ports import Access, NodeAddress
 from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.upstream import Session, Upstream
 
-PROBE_SECONDS = 2.0
+# Seconds between probes of a node that is well, each of which costs it a login, and of one that is not.
+PROBE_SECONDS = 5.0
+PROBE_AGAIN = 2.0
 PROBE_TIMEOUT = 5.0
 
 
@@ -23,13 +26,19 @@ class Node:
         self.draining = False
         self.sessions = 0
         self.running = 0
+        self._probed = -math.inf
 
     @property
     def name(self) -> str:
         return self.address.name
 
+    def is_due(self, now: float) -> bool:
+        """Whether it should be probed; `now` in seconds of the loop."""
+        return not self.healthy or now - self._probed >= PROBE_SECONDS
+
     async def probe(self) -> None:
         """Logs in and out; `healthy` tells how that went."""
+        self._probed = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 session = await Session.login(self.upstream, self.address.token)
@@ -95,11 +104,12 @@ class Nodes:
         return node
 
     async def watch(self) -> None:
-        """Probes every node for ever; run it as a task beside the door."""
+        """Probes the nodes for ever; run it as a task beside the door."""
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.gather(*(node.probe() for node in self))
+            await asyncio.gather(*(node.probe() for node in self if node.is_due(loop.time())))
             self._changed.set()
-            await asyncio.sleep(PROBE_SECONDS)
+            await asyncio.sleep(PROBE_AGAIN)
 
     async def close(self) -> None:
         """Closes the idle connections to every node."""
