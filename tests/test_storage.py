@@ -104,7 +104,7 @@ def test_a_lake_on_blob_storage_by_connection_string(
 
 def test_each_insert_lists_the_folder_of_its_table(tmp_path: Path, azurite: Azurite, container: str) -> None:
     proxy = DelayProxy(azurite.port)
-    by_proxy = azurite.connection_string.replace(f":{azurite.port}/", f":{proxy.port}/")
+    by_proxy = azurite.connection_string_by(proxy.port)
     settings = {"data_path": f"az://{container}/lake", "azure_connection_string": by_proxy}
     storage = storage_for(Settings.model_validate(settings))
     with open_lake(tmp_path, storage, Metadata(str(tmp_path / "m.duckdb"), ())) as lake:

@@ -53,14 +53,11 @@ class Links(Workload):
             client = open_client(contender.address())
         numbers = iter(range(1_000_000))
         try:
-            yield lambda: self._measure(client, proxy, numbers)
+            yield lambda: measured_at(DELAYS, OPERATIONS, client, proxy, numbers)
         finally:
             client.close()
             contender.stop()
             proxy.close()
-
-    def _measure(self, client: Client, proxy: DelayProxy, numbers: Iterator[int]) -> Figures:
-        return measured_at(DELAYS, OPERATIONS, client, proxy, numbers)
 
 
 def measured_at(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from azquack.sql import literal
@@ -12,7 +12,7 @@ from bench.client import Address, Client, open_client
 from bench.contenders import AzQuack, Contender
 from bench.delay import DelayProxy
 from bench.workloads.links import measured_at
-from bench.workloads.workload import Figures, Measure, Workload
+from bench.workloads.workload import Measure, Workload
 from tests.standins.azurite import Azurite
 
 DELAYS = (0, 30)
@@ -47,25 +47,19 @@ class Storage(Workload):
 
     @contextmanager
     def measured(self, contender: Contender) -> Iterator[Measure]:
-        with tempfile.TemporaryDirectory(prefix="bench-blobs-") as blobs:
+        with tempfile.TemporaryDirectory(prefix="bench-blobs-") as blobs, ExitStack() as stack:
             azurite = Azurite(Path(blobs))
+            stack.callback(azurite.stop)
             azurite.start()
             azurite.make_container(CONTAINER)
             proxy = DelayProxy(azurite.port)
-            reached = azurite.connection_string.replace(f":{azurite.port}/", f":{proxy.port}/")
-            client = _opened(contender, reached)
+            stack.callback(proxy.close)
+            stack.callback(contender.stop)
+            client = _opened(contender, azurite.connection_string_by(proxy.port))
+            stack.callback(client.close)
             client.rows("CREATE TABLE t (i BIGINT, s VARCHAR)")
             numbers = iter(range(1_000_000))
-            try:
-                yield lambda: self._measure(client, proxy, numbers)
-            finally:
-                client.close()
-                contender.stop()
-                proxy.close()
-                azurite.stop()
-
-    def _measure(self, client: Client, proxy: DelayProxy, numbers: Iterator[int]) -> Figures:
-        return measured_at(DELAYS, OPERATIONS, client, proxy, numbers)
+            yield lambda: measured_at(DELAYS, OPERATIONS, client, proxy, numbers)
 
 
 def _opened(contender: Contender, connection_string: str) -> Client:

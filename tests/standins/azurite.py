@@ -84,6 +84,10 @@ class Azurite:
         account = f"AccountName={ACCOUNT};AccountKey={KEY}"
         return f"DefaultEndpointsProtocol={scheme};{account};BlobEndpoint={self.url};"
 
+    def connection_string_by(self, port: int) -> str:
+        """The same by way of `port`, where a proxy stands before it."""
+        return self.connection_string.replace(f":{self.port}/", f":{port}/")
+
     def start(self) -> None:
         """Start it (again, on the same port and blobs) and wait until it listens."""
         program = install(self._environment)

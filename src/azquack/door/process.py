@@ -101,11 +101,16 @@ class DoorProcess:
 
     async def _serve_sidecar(self, listener: socket.socket, registry: CollectorRegistry) -> SidecarServer:
         """Starts the sidecar. Its libraries take half a second to load, for which no user shall wait."""
-        sidecar = await asyncio.to_thread(import_module, "azquack.sidecar")
-        server: SidecarServer = sidecar.SidecarServer(
-            sidecar.application(self._board, registry, self._replica.status), listener
-        )
-        await server.start()
+        try:
+            sidecar = await asyncio.to_thread(import_module, "azquack.sidecar")
+            server: SidecarServer = sidecar.SidecarServer(
+                sidecar.application(self._board, registry, self._replica.status), listener
+            )
+            await server.start()
+        except Exception:
+            # Nobody waits for it before the door stops: said now, it explains why no probe is answered.
+            log.exception("the sidecar could not be started")
+            raise
         return server
 
     def learn(self, children: list[Message], lease: Message | None) -> None:
