@@ -29,7 +29,11 @@ ROWS = 5_000_000
 TABLES = (
     f"CREATE TABLE big AS SELECT range AS i, range * 2 AS j, 'row ' || range AS s FROM range({ROWS})",
     "CREATE TABLE sink (i BIGINT)",
+    "CREATE TABLE wide AS FROM big LIMIT 0",
 )
+INSERTED = 1_000_000
+# The soak asks for more each second than an address may.
+LIMITS = {"requests_per_address": 1e9, "requests_per_principal": 1e9}
 HAPROXY = """
 global
   nbthread 1
@@ -71,12 +75,21 @@ def scan(ann: Client) -> float:
     return time.perf_counter() - began
 
 
-def insert(ann: Client) -> float:
-    """Seconds to insert a million rows natively."""
+def generate(ann: Client) -> float:
+    """Seconds to insert a million numbers natively that follow one another: messages of a hundred bytes."""
+    return _insert(ann, "sink", f"range({INSERTED})")
+
+
+def load(ann: Client) -> float:
+    """Seconds to insert a million rows natively that `scan` has fetched."""
+    return _insert(ann, "wide", f"(FROM fetched LIMIT {INSERTED})")
+
+
+def _insert(ann: Client, table: str, rows: str) -> float:
     began = time.perf_counter()
-    ann.rows("INSERT INTO r.sink FROM range(1000000)")
+    ann.rows(f"INSERT INTO r.{table} FROM {rows}")
     seconds = time.perf_counter() - began
-    ann.there("TRUNCATE sink")
+    ann.there(f"TRUNCATE {table}")
     return seconds
 
 
@@ -98,7 +111,8 @@ MEASURES: dict[str, Callable[[Client], float]] = {
     "small query": small,
     "5M rows, r.query": fetch,
     "5M rows, native": scan,
-    "1M rows inserted": insert,
+    "1M rows inserted": load,
+    "1M numbers inserted": generate,
 }
 
 
@@ -145,7 +159,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         node = NodeProcess("n1", *TABLES)
-        door = DoorProcess(node)
+        door = DoorProcess(node, limits=LIMITS)
         bare = {kind: Child("bench.passthrough", kind, str(node.port)) for kind in ("uvicorn", "asyncio")}
         for child in (node, door, *bare.values()):
             stack.callback(child.stop)
@@ -180,18 +194,18 @@ def measured(ways: dict[str, tuple[int, str]], rounds: int) -> dict[str, dict[st
 
 def noted(name: str, way: str, seconds: float) -> float:
     """`seconds`, shown on standard error as the run goes on."""
-    print(f"{name:18} {way:14} {seconds * 1000:10.2f} ms", file=sys.stderr, flush=True)
+    print(f"{name:20} {way:14} {seconds * 1000:10.2f} ms", file=sys.stderr, flush=True)
     return seconds
 
 
 def show(times: dict[str, dict[str, list[float]]]) -> None:
     """Prints the medians in milliseconds, and in brackets their ratio to direct."""
     ways = list(next(iter(times.values())))
-    print(f"{'median':18}" + "".join(f"{way:>22}" for way in ways))
+    print(f"{'median':20}" + "".join(f"{way:>22}" for way in ways))
     for name, per_way in times.items():
         base = statistics.median(per_way["direct"])
         cells = (statistics.median(per_way[way]) for way in ways)
-        print(f"{name:18}" + "".join(f"{cell * 1000:12.2f} ms ({cell / base:.2f})" for cell in cells))
+        print(f"{name:20}" + "".join(f"{cell * 1000:12.2f} ms ({cell / base:.2f})" for cell in cells))
 
 
 if __name__ == "__main__":

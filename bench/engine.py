@@ -31,7 +31,6 @@ def run(
     """Measures one workload and puts its rows into `results`."""
     workload = kind(size, files)
     names = [each for each in contenders if each in kind.contenders]
-    rounds = min(rounds, kind.rounds or rounds)
     steps = len(names) * (rounds + 1)
     values: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     about, began = machine(), time.monotonic()

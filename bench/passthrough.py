@@ -39,7 +39,7 @@ class App:
                 {"type": "http.response.start", "status": response.status, "headers": response.headers}
             )
             left = int(dict(response.headers)[b"content-length"])
-            async for chunk in response.chunks():
+            while chunk := await response.read():
                 left -= len(chunk)
                 await send({"type": "http.response.body", "body": chunk, "more_body": left > 0})
 
@@ -94,7 +94,7 @@ class Protocol(asyncio.Protocol):
             for name, value in response.headers:
                 head += name + b": " + value + b"\r\n"
             head += b"\r\n"
-            async for chunk in response.chunks():
+            while chunk := await response.read():
                 self._transport.write(head + chunk if head else chunk)
                 head = b""
                 await self._writable.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from azquack import wire
 from azquack.errors import StatementError, UpstreamError
 from azquack.upstream import Session, Upstream
+from azquack.upstream.pool import ACCEPT_SECONDS, OPENED
 from tests.door.parts import NodeProcess
 
 
@@ -71,6 +73,32 @@ def test_requests_above_the_limit_of_connections_wait_their_turn(node: NodeProce
         await upstream.close()
 
     asyncio.run(main())
+
+
+def test_sockets_are_opened_no_faster_than_a_node_accepts_them() -> None:
+    opened: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(time.monotonic())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx")
+        writer.close()
+
+    async def ask(upstream: Upstream) -> bytes:
+        async with await upstream.send(b"") as response:
+            return await response.body()
+
+    async def main() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        upstream = Upstream("127.0.0.1", server.sockets[0].getsockname()[1])
+        assert await asyncio.gather(*(ask(upstream) for _ in range(40))) == [b"x"] * 40
+        await upstream.close()
+        server.close()
+
+    asyncio.run(main())
+    assert len(opened) == 40
+    # No socket is used twice here: all 40 wait to be opened before the first answer is there.
+    assert opened[-1] - opened[0] >= (40 // OPENED - 1) * ACCEPT_SECONDS * 0.9
 
 
 def test_a_body_in_pieces_arrives_whole(node: NodeProcess) -> None:

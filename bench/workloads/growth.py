@@ -57,7 +57,6 @@ class Growth(Workload):
         "that was just started."
     )
     contenders = ("limit", "stock", "azquack", "postgres")
-    rounds = 3
 
     @contextmanager
     def measured(self, contender: Contender) -> Iterator[Measure]:

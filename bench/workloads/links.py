@@ -37,7 +37,6 @@ class Links(Workload):
         "counted at the proxy. The storage is a local disk throughout."
     )
     contenders = ("stock", "azquack", "postgres")
-    rounds = 3
 
     @contextmanager
     def measured(self, contender: Contender) -> Iterator[Measure]:

@@ -28,7 +28,6 @@ class Memory(Workload):
         "that all processes of the role took together (proportional set size), looked at every 100 ms."
     )
     contenders = ("azquack",)
-    rounds = 3
 
     @contextmanager
     def measured(self, contender: Contender) -> Iterator[Measure]:

@@ -43,7 +43,6 @@ class Storage(Workload):
         "Each operation 5 times a round, the median; round trips are counted at the proxy, several at once as several."
     )
     contenders = ("limit", "azquack")
-    rounds = 3
 
     @contextmanager
     def measured(self, contender: Contender) -> Iterator[Measure]:

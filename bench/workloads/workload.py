@@ -47,8 +47,6 @@ class Workload(ABC):
     contenders: ClassVar[tuple[str, ...]] = tuple(CONTENDERS)
     plots: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Titles, and patterns of the figures that each shows side by side."""
-    rounds: ClassVar[int | None] = None
-    """At most so many rounds, where one takes long."""
 
     def __init__(self, size: Size, files: Path) -> None:
         self.size = size

@@ -194,13 +194,15 @@ class Settings(BaseModel):
     statements_limit: int = _setting("Limits", "Statements that run at once; more wait in a queue.", 64, ge=1)
     statements_per_principal: int = _setting("Limits", "The same for one principal.", 32, ge=1)
     queue_limit: int = _setting("Limits", "Statements that may wait.", 500, ge=0)
-    queue_timeout: Seconds = _setting("Limits", "Seconds that a statement waits at most.", 30.0)
+    queue_timeout: Seconds = _setting("Limits", "Seconds that a statement or request waits at most.", 30.0)
     sessions_limit: int = _setting("Limits", "Sessions that may be open.", 2000, ge=1)
     sessions_per_principal: int = _setting("Limits", "The same for one principal.", 500, ge=1)
     connections_limit: int = _setting("Limits", "Sockets that may be open at the door.", 2000, ge=1)
     connections_per_address: int = _setting("Limits", "The same for one address.", 500, ge=1)
-    requests_per_address: float = _setting("Limits", "Requests per second of one address.", 2000.0, gt=0)
-    requests_per_principal: float = _setting("Limits", "Requests per second of one principal.", 2000.0, gt=0)
+    requests_per_address: float = _setting(
+        "Limits", "Requests per second of one address; what comes faster waits.", 2000.0, gt=0
+    )
+    requests_per_principal: float = _setting("Limits", "The same for one principal.", 2000.0, gt=0)
     failed_logins: int = _setting(
         "Limits", "Failed logins per minute of one address, then it waits.", 20, ge=1
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -44,6 +46,16 @@ def test_a_rate_gives_a_burst_and_then_its_share_per_second() -> None:
     assert rate.allow("b")
     now = 0.5
     assert [rate.allow("a"), rate.allow("a")] == [True, False]
+
+
+def test_a_rate_tells_how_long_those_wait_who_come_too_fast() -> None:
+    now = 0.0
+    rate = Rate(2.0, lambda: now)
+    assert {rate.wait("a", 1.0) for _ in range(20)} == {0.0}
+    assert [rate.wait("a", 1.0) for _ in range(3)] == [0.5, 1.0, math.inf]
+    now = 0.5
+    assert [rate.wait("a", 1.0) for _ in range(2)] == [1.0, math.inf]
+    assert rate.wait("b", 1.0) == 0.0
 
 
 def test_failures_block_an_address_for_a_while() -> None:
@@ -221,10 +233,22 @@ def test_one_address_opens_so_many_sockets_and_no_more(start_door: StartDoor) ->
 
 
 def test_too_many_requests_of_an_address_are_told_to_wait(start_door: StartDoor) -> None:
-    door = start_door(limits={"requests_per_address": 0.1})
+    door = start_door(limits={"requests_per_address": 0.1, "queue_seconds": 1})
     sentences = [wire.parse_error(post(door.port, b"x").content) for _ in range(3)]
     assert "Quack 1" in sentences[0]
     assert "Too many requests" in sentences[1]
+
+
+def test_a_principal_who_asks_too_fast_is_slowed_and_not_refused(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1"), limits={"requests_per_principal": 20})
+    with client(door.port) as ann:
+        # 200 at once, and 20 a second from then on.
+        began = time.monotonic()
+        for i in range(240):
+            assert ann.there(f"SELECT {i}") == [(i,)]
+        assert time.monotonic() - began > 1.5
 
 
 def test_a_request_without_a_length_is_refused(start_door: StartDoor) -> None:

@@ -12,8 +12,11 @@ import threading
 
 from azquack import logs
 from azquack.backup.looks import Looks
-from azquack.backup.schedule import RETRY, Schedule
+from azquack.backup.schedule import Schedule
 from azquack.channel import ChildChannel, Message
+
+# The supervisor tells the lease right after the start, which the first copy may outrun; in seconds.
+TOLD_WITHIN = 10.0
 
 
 class Lease:
@@ -30,8 +33,7 @@ class Lease:
 
     def read(self) -> Message | None:
         """The lease; None when the replica does not hold it, or nobody told in time that it does."""
-        # The supervisor tells it right after the start, which the first copy may outrun.
-        self._told.wait(RETRY)
+        self._told.wait(TOLD_WITHIN)
         return self._lease
 
 

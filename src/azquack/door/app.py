@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -108,8 +110,8 @@ class Door:
                 # With its socket closed, the next request comes to whoever serves.
                 raise Refusal("standby", STANDBY, 503)
             exchange.bound(self.limits.body_bytes)
-            if not self._address_rate.allow(exchange.address):
-                raise Refusal("rate", "Too many requests from this address: try again in a moment")
+            if seconds := self._address_rate.wait(exchange.address, self.limits.queue_seconds):
+                await self._slow_down(seconds, "from this address")
             header = await self._header(exchange)
             kind = header.type.name
             if header.type is KINDS.CONNECTION_REQUEST:
@@ -135,6 +137,13 @@ class Door:
             seconds = time.perf_counter() - began
             self.metrics.request(kind, outcome, seconds, exchange.received, exchange.sent)
 
+    async def _slow_down(self, seconds: float, whose: str) -> None:
+        """Has one wait who asks too fast, as a load may by right: to refuse a part of it would break it off."""
+        if seconds == math.inf:
+            raise Refusal("rate", f"Too many requests {whose}: try again in a moment")
+        self.metrics.slowed.inc()
+        await asyncio.sleep(seconds)
+
     async def _header(self, exchange: Exchange) -> wire.Header:
         try:
             return wire.parse_header(await exchange.prefix())
@@ -142,8 +151,8 @@ class Door:
             raise Refusal("unreadable", NOT_QUACK_1) from None
 
     async def _forward(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
-        if not self._principal_rate.allow(session.principal.name):
-            raise Refusal("rate", f"Too many requests of {session.principal.name}: try again in a moment")
+        if seconds := self._principal_rate.wait(session.principal.name, self.limits.queue_seconds):
+            await self._slow_down(seconds, f"of {session.principal.name}")
         try:
             match header.type:
                 case KINDS.PREPARE:

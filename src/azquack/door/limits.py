@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -55,14 +56,22 @@ class Rate:
 
     def allow(self, key: str) -> bool:
         """Takes one from `key`'s bucket; False when it is empty."""
+        return self.wait(key, 0.0) == 0.0
+
+    def wait(self, key: str, longest: float) -> float:
+        """Takes one from `key`'s bucket: the seconds until it is there; infinite, and none taken, beyond `longest`."""
         now = self._clock()
         level, then = self._buckets.pop(key, (self._burst, now))
         level = min(self._burst, level + (now - then) * self._per_second)
-        allowed = level >= 1.0
-        self._buckets[key] = (level - 1.0 if allowed else level, now)
+        seconds = max(0.0, 1.0 - level) / self._per_second
+        if seconds > longest:
+            seconds = math.inf
+        else:
+            level -= 1.0
+        self._buckets[key] = (level, now)
         if len(self._buckets) > KEYS:
             self._buckets.popitem(last=False)
-        return allowed
+        return seconds
 
 
 class Failures:
@@ -107,13 +116,14 @@ class Slots:
         self._each = each
         self._queue = queue
         self._seconds = seconds
-        self._running: Counter[str] = Counter()
+        self._running: dict[str, int] = {}
+        self._sum = 0
         self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
 
     @property
     def running(self) -> int:
         """Statements that run."""
-        return self._running.total()
+        return self._sum
 
     @property
     def waiting(self) -> int:
@@ -126,14 +136,18 @@ class Slots:
         if not self._fits(name):
             await self._queued(name)
         else:
-            self._running[name] += 1
+            self._enter(name)
         try:
             yield
         finally:
             self._leave(name)
 
     def _fits(self, name: str) -> bool:
-        return self._running[name] < self._each and self.running < self._total
+        return self._sum < self._total and self._running.get(name, 0) < self._each
+
+    def _enter(self, name: str) -> None:
+        self._running[name] = self._running.get(name, 0) + 1
+        self._sum += 1
 
     async def _queued(self, name: str) -> None:
         if len(self._waiting) >= self._queue:
@@ -162,16 +176,19 @@ class Slots:
             self._waiting.remove(entry)
 
     def _leave(self, name: str) -> None:
+        self._sum -= 1
         self._running[name] -= 1
         if not self._running[name]:
             del self._running[name]
+        if not self._waiting:
+            return
         for entry in list(self._waiting):
-            if self.running >= self._total:
+            if self._sum >= self._total:
                 return
             waiter, turn = entry
             if turn.done():
                 self._waiting.remove(entry)
             elif self._fits(waiter):
                 self._waiting.remove(entry)
-                self._running[waiter] += 1
+                self._enter(waiter)
                 turn.set_result(None)

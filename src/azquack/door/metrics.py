@@ -36,6 +36,11 @@ class Metrics:
             registry=registry,
         )
         self.refusals = Counter("azquack_door_refusals", "Refusals by reason.", ["reason"], registry=registry)
+        self.slowed = Counter(
+            "azquack_door_slowed",
+            "Requests that waited, as their address or principal asks too fast.",
+            registry=registry,
+        )
         self.group_sizes = Histogram(
             "azquack_door_group_inserts",
             "Small inserts that one commit held.",

@@ -47,7 +47,7 @@ class Relay:
         node.running += 1
         try:
             try:
-                watch = Watch(lambda: self._after_client(exchange, node.name))
+                watch = Watch(exchange.loop, lambda: self._after_client(exchange, node.name))
                 try:
                     async with asyncio.timeout(self._longest):
                         response = await node.upstream.send(body, length=length)
@@ -72,16 +72,14 @@ class Relay:
             node.running -= 1
 
     async def _answer(self, exchange: Exchange, response: Response) -> Outcome:
-        length = dict(response.headers).get(b"content-length")
-        if response.status != 200 or length is None:
+        if response.status != 200 or response.length is None:
             raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
-        chunks = response.chunks()
-        first = await anext(chunks, b"")
+        first = await response.read()
         if not self._fence():
             raise Refusal("fenced", FENCED)
-        left = int(length)
+        left = response.length
         if first[2:3] == bytes([wire.MessageType.ERROR]) and left <= ERROR_LIMIT:
-            whole = first + b"".join([chunk async for chunk in chunks])
+            whole = first + await response.body()
             with suppress(WireError):
                 if wire.parse_error(whole) == INVALID_ID:
                     raise Refusal("ended", ENDED)
@@ -91,7 +89,7 @@ class Relay:
         left -= len(first)
         rows = wire.count_of(first) if left == 0 else None
         await exchange.chunk(first, more=left > 0)
-        async for chunk in chunks:
+        while chunk := await response.read():
             left -= len(chunk)
             await exchange.chunk(chunk, more=left > 0)
         return Outcome("ok", rows)
@@ -106,11 +104,13 @@ class Relay:
 class Watch:
     """Does `work` beside a statement, from when that has run for a while until its `end`."""
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         self._work = work
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._task: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(PATIENCE, self._begin)
+        self._timer = loop.call_later(PATIENCE, self._begin)
 
     def _begin(self) -> None:
         self._task = self._loop.create_task(self._work())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -47,26 +46,27 @@ class Guard:
         self._limits = limits
         self._trusted = _networks(trusted)
         self._metrics = metrics
-        self._per_address: Counter[str] = Counter()
+        self._per_address: dict[str, int] = {}
+        self._sum = 0
+        metrics.connections.set_function(lambda: self._sum)
 
     def enter(self, address: str) -> bool:
         """Whether a further socket from `address` may stay."""
         limits = self._limits
-        if self._per_address.total() >= limits.connections or (
-            not self._trusted and self._per_address[address] >= limits.connections_per_address
-        ):
+        held = self._per_address.get(address, 0)
+        if self._sum >= limits.connections or (not self._trusted and held >= limits.connections_per_address):
             self._metrics.refusals.labels("connections").inc()
             return False
-        self._per_address[address] += 1
-        self._metrics.connections.inc()
+        self._per_address[address] = held + 1
+        self._sum += 1
         return True
 
     def leave(self, address: str) -> None:
         """A socket that entered has closed."""
+        self._sum -= 1
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]
-        self._metrics.connections.dec()
 
     def speaker(self, address: str, forwarded: str) -> str:
         """The last one in `forwarded` whom no trusted proxy has added for another such proxy."""

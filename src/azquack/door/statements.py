@@ -73,30 +73,31 @@ class Statements:
         """Adds the rows of an APPEND; the outcome. Raises `Refusal`, `Gone`."""
         prefix = await exchange.prefix()
         try:
-            target = wire.parse_append_target(prefix)
+            target = wire.parse_append_target(prefix, header)
         except WireError:
             raise Refusal("unreadable", NOT_QUACK_1) from None
         verdict = None
         if self._wall:
             verdict = self._wall.check_append(session.principal, target.schema, target.table)
-        start = wire.with_connection_id(prefix, header, session.ticket.inner)
-        length = (exchange.length or 0) + len(start) - len(prefix)
+        inner = session.ticket.inner
 
-        async def pieces() -> AsyncIterator[bytes]:
+        async def pieces(start: bytes) -> AsyncIterator[bytes]:
             yield start
             async for chunk in exchange.rest():
                 yield chunk
 
         async def work() -> Outcome:
-            if length > WHOLE_BYTES:
+            if (exchange.length or 0) > WHOLE_BYTES:
+                start = wire.with_connection_id(prefix, header, inner)
+                length = (exchange.length or 0) + len(start) - len(prefix)
                 async with self._slots.hold(session.principal.name):
-                    outcome = await self._run(exchange, session, pieces(), length)
+                    outcome = await self._run(exchange, session, pieces(start), length)
             else:
                 # A body of usual size goes on in one write, and takes its slot once it is there.
-                body = b"".join([piece async for piece in pieces()])
+                body = wire.with_connection_id(await exchange.whole(WHOLE_BYTES), header, inner)
                 insert = Insert(body) if verdict else None
                 async with self._slots.hold(session.principal.name):
-                    outcome = await self._run(exchange, session, body, length, insert)
+                    outcome = await self._run(exchange, session, body, len(body), insert)
             return Outcome(outcome.word, target.rows if outcome.word == "ok" else None)
 
         table = f"{target.schema}.{target.table}"

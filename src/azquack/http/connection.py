@@ -37,6 +37,7 @@ class Gate(Protocol):
 class Server(Protocol):
     """What the sockets have in common."""
 
+    loop: asyncio.AbstractEventLoop
     handle: Handler
     patience: Patience
     gate: Gate | None
@@ -50,7 +51,7 @@ class Connection(asyncio.Protocol):
     """One client's socket. `admitted`: the gate has let it in already."""
 
     def __init__(self, server: Server, *, admitted: bool = False) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop = server.loop
         self.writable = asyncio.Event()
         self.writable.set()
         self.lost = False
@@ -107,7 +108,8 @@ class Connection(asyncio.Protocol):
         if self._in_head:
             if not self._head_bytes and not self._exchanges:
                 self.deadline = self.loop.time() + self._server.patience.head
-            self._head_bytes += len(data.partition(b"\r\n\r\n")[0])
+            end = data.find(b"\r\n\r\n")
+            self._head_bytes += len(data) if end < 0 else end
             if self._head_bytes > self._server.patience.head_bytes:
                 self.abort()
                 return

@@ -65,9 +65,10 @@ class Exchange:
     """One request, whose body is read once, and its answer."""
 
     def __init__(self, socket: Socket, patience: Patience, address: str) -> None:
+        self.loop = socket.loop
         self._socket = socket
         self._patience = patience
-        self._begun = socket.loop.time()
+        self._begun = self.loop.time()
         self._chunks: list[bytes] = []
         self._waiting = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -157,7 +158,7 @@ class Exchange:
             raise Gone
         if self.malformed:
             raise Refusal("unreadable", "This is not HTTP", 400)
-        self._waiter = self._socket.loop.create_future()
+        self._waiter = self.loop.create_future()
         await self._waiter
 
     async def client_gone(self) -> None:

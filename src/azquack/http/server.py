@@ -12,9 +12,14 @@ SWEEP_SECONDS = 0.25
 
 
 class HttpServer:
-    """Answers with `handle` what comes to its `connection`s. They pass the `gate`, where there is one."""
+    """Answers with `handle` what comes to its `connection`s, in the running event loop.
+
+    They pass the `gate`, where there is one.
+    """
 
     def __init__(self, handle: Handler, patience: Patience | None = None, gate: Gate | None = None) -> None:
+        # Asked once: in Python 3.11 each asking is a system call.
+        self.loop = asyncio.get_running_loop()
         self.handle = handle
         self.patience = patience or Patience()
         self.gate = gate
@@ -42,11 +47,10 @@ class HttpServer:
 
     def _sweep(self) -> None:
         """Closes those whose deadline is over: one timer for all costs less than one for each request."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
+        now = self.loop.time()
         for connection in [each for each in self._connections if each.deadline < now]:
             connection.abort()
-        self._sweeper = loop.call_later(SWEEP_SECONDS, self._sweep) if self._connections else None
+        self._sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep) if self._connections else None
 
     async def stop(self, grace: float) -> None:
         """Closes idle connections, gives requests in flight `grace` seconds, then closes all."""

@@ -59,7 +59,7 @@ class Reader:
 
     def field(self, number: int) -> bool:
         """Whether field `number` comes next; steps over its id when it does."""
-        found = self.data[self.at : self.at + 2] == number.to_bytes(2, "little")
+        found = self.data.startswith(number.to_bytes(2, "little"), self.at)
         if found:
             self.at += 2
         return found
@@ -71,17 +71,18 @@ class Reader:
 
     def varint(self) -> int:
         """A LEB128 number below 2**64."""
-        number = 0
-        for place in range(MAX_VARINT):
-            if self.at >= len(self.data):
-                raise WireError("The message ends early")
-            byte = self.data[self.at]
-            self.at += 1
-            number |= (byte & 0x7F) << (7 * place)
+        number = shift = 0
+        for byte in self.data[self.at : self.at + MAX_VARINT]:
+            number |= (byte & 0x7F) << shift
+            shift += 7
             if byte < 0x80:
                 if number > NONE:
                     break
+                self.at += shift // 7
                 return number
+        else:
+            if shift < 7 * MAX_VARINT:
+                raise WireError("The message ends early")
         raise WireError("A number of the message is too large")
 
     def string(self) -> str:

@@ -169,9 +169,12 @@ class AppendTarget:
     rows: int
 
 
-def parse_append_target(message: bytes) -> AppendTarget:
-    """The target of an APPEND, of which a prefix up to the chunk's columns is enough; those are not read."""
-    read = _body(message, MessageType.APPEND)
+def parse_append_target(message: bytes, header: Header | None = None) -> AppendTarget:
+    """The target of an APPEND, of which a prefix up to the chunk's columns is enough; those are not read.
+
+    `header` is its header, where that was parsed before.
+    """
+    read = _body(message, MessageType.APPEND, header)
     schema, table = read.text_field(1), read.text_field(2)
     # A pointer that is there, and the chunk within it.
     if not table or not read.field(3) or read.take(1) != b"\x01" or not read.field(300):
