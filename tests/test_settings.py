@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from azquack.errors import SettingError
+from azquack.roles.query import memory_limit
 from azquack.settings import Settings, as_markdown
 from azquack.sources import load
 
@@ -17,6 +18,17 @@ ROOT = Path(__file__).parents[1]
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"AZQUACK_{name.upper()}", raising=False)
+
+
+def test_duckdb_gets_most_of_the_memory_and_less_of_it_in_a_small_replica() -> None:
+    gib = 1 << 30
+    assert [memory_limit(gib // 2 * half, 1) for half in (1, 2, 3, 16)] == [
+        "153MiB",
+        "512MiB",
+        "921MiB",
+        "4915MiB",
+    ]
+    assert memory_limit(8 * gib, 2) == "2457MiB"
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_file(

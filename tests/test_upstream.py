@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 
+import psutil
 import pytest
 
 from azquack import wire
@@ -73,6 +77,22 @@ def test_requests_above_the_limit_of_connections_wait_their_turn(node: NodeProce
         await upstream.close()
 
     asyncio.run(main())
+
+
+def test_a_node_has_room_for_five_sockets_that_wait_to_be_accepted(node: NodeProcess) -> None:
+    # Linux holds one more than it was told to. Where there is more room, `OPENED` can grow.
+    process = psutil.Process(node.process.pid)
+    process.suspend()
+    try:
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket()) for _ in range(20)]
+            for each in sockets:
+                each.setblocking(False)
+                each.connect_ex(("127.0.0.1", node.port))
+            connected = select.select([], sockets, [], 0.5)[1]
+            assert len(connected) == 5 + 1 > OPENED
+    finally:
+        process.resume()
 
 
 def test_sockets_are_opened_no_faster_than_a_node_accepts_them() -> None:

@@ -6,14 +6,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from azquack.roles.query import memory_limit
 from bench.client import open_client
 from bench.contenders import AzQuack, Contender
 from bench.workloads import files
 from bench.workloads.rest import memory
 from bench.workloads.workload import Figure, Figures, Measure, Workload
 
-# What a node takes in a container of 1 GiB: AZQUACK_MEMORY_LIMIT's default share of it.
-LIMIT = "614MiB"
+# What a node takes in a container of 1 GiB: the default of AZQUACK_MEMORY_LIMIT.
+LIMIT = memory_limit(1 << 30, 1)
 
 
 class Memory(Workload):

@@ -30,6 +30,6 @@ def first_to_go() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(_FIRST_TO_GO))
 
 
-def share(fraction: float) -> str:
-    """`fraction` of that memory as a DuckDB size."""
-    return f"{int(memory_bytes() * fraction) // 2**20}MiB"
+def size(count: int) -> str:
+    """`count` bytes as a DuckDB size."""
+    return f"{count // 2**20}MiB"

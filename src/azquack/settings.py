@@ -92,7 +92,9 @@ class Settings(BaseModel):
     start_timeout: Seconds = _setting("Replica", "Seconds that a start may take, waiting for others.", 60.0)
     stop_timeout: Seconds = _setting("Replica", "Seconds that running statements get at a stop.", 20.0)
     memory_limit: Size | None = _setting(
-        "Replica", "Memory of a node's DuckDB. Default: 60 % of what the container or the machine has.", None
+        "Replica",
+        "Memory of a node's DuckDB. Default: 60 % of what the container or the machine has, less in a small one.",
+        None,
     )
     threads: int | None = _setting("Replica", "Threads of a node's DuckDB. Default: its cores.", None, ge=1)
     spill_limit: Size = _setting("Replica", "Disk that a node may spill to.", "10GB")

@@ -79,25 +79,24 @@ class Statements:
         verdict = None
         if self._wall:
             verdict = self._wall.check_append(session.principal, target.schema, target.table)
-        inner = session.ticket.inner
+        start = wire.with_connection_id(prefix, header, session.ticket.inner)
+        length = (exchange.length or 0) + len(start) - len(prefix)
 
-        async def pieces(start: bytes) -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncIterator[bytes]:
             yield start
             async for chunk in exchange.rest():
                 yield chunk
 
         async def work() -> Outcome:
-            if (exchange.length or 0) > WHOLE_BYTES:
-                start = wire.with_connection_id(prefix, header, inner)
-                length = (exchange.length or 0) + len(start) - len(prefix)
+            if length > WHOLE_BYTES:
                 async with self._slots.hold(session.principal.name):
-                    outcome = await self._run(exchange, session, pieces(start), length)
+                    outcome = await self._run(exchange, session, pieces(), length)
             else:
                 # A body of usual size goes on in one write, and takes its slot once it is there.
-                body = wire.with_connection_id(await exchange.whole(WHOLE_BYTES), header, inner)
+                body = b"".join([start, *[chunk async for chunk in exchange.rest()]])
                 insert = Insert(body) if verdict else None
                 async with self._slots.hold(session.principal.name):
-                    outcome = await self._run(exchange, session, body, len(body), insert)
+                    outcome = await self._run(exchange, session, body, length, insert)
             return Outcome(outcome.word, target.rows if outcome.word == "ok" else None)
 
         table = f"{target.schema}.{target.table}"

@@ -39,7 +39,7 @@ def node_plan(settings: Settings, internal_token: str, file: Path) -> NodePlan:
         token=node_token(internal_token),
         config={
             # The metadata of a lake is small; most of a small container is better left to the file cache.
-            "memory_limit": settings.memory_limit or machine.share(0.4),
+            "memory_limit": settings.memory_limit or machine.size(machine.memory_bytes() * 2 // 5),
             # Each commit is many small statements: handing them from thread to thread costs more than it gains.
             "threads": str(settings.threads or 1),
             "max_temp_directory_size": settings.spill_limit,

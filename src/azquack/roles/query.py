@@ -24,11 +24,20 @@ from azquack.wall.lockdown import lockdown
 NODE = "query-node"
 READER = "query-reader"
 DOOR = "query-door"
-# DuckLake retries a commit that lost the race for the next snapshot; its own defaults give up too early.
 _LAKE_PROBE = f"FROM ducklake_current_snapshot({literal(lake.NAME)})"
 # Past DuckLake, to the process behind it.
 _CATALOG_PROBE = f"FROM quack_query_by_name({literal(f'__ducklake_metadata_{lake.NAME}')}, 'SELECT 1')"
+# What a node takes above the memory limit of its DuckDB, and the other processes of its replica with it, under load:
+# 420 to 530 MB (`bench/workloads/memory.py`).
+BESIDES = 512 << 20
+# DuckLake retries a commit that lost the race for the next snapshot; its own defaults give up too early.
 RETRIES = {"ducklake_max_retry_count": 200, "ducklake_retry_wait_ms": 5, "ducklake_retry_backoff": 1.05}
+
+
+def memory_limit(memory: int, nodes: int) -> str:
+    """What each of `nodes` DuckDBs gets in a replica that has `memory` bytes."""
+    most = memory * 3 // 5
+    return machine.size(max(min(most, memory - BESIDES), most // 2) // max(1, nodes))
 
 
 def node_plan(
@@ -53,7 +62,8 @@ def node_plan(
         host=settings.node_host,
         access=access,
         config={
-            "memory_limit": settings.memory_limit or machine.share(0.6 / max(1, settings.query_nodes)),
+            "memory_limit": settings.memory_limit
+            or memory_limit(machine.memory_bytes(), settings.query_nodes),
             "threads": str(settings.threads or os.cpu_count() or 1),
             "max_temp_directory_size": settings.spill_limit,
         },
