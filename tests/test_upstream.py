@@ -16,7 +16,7 @@ from azquack import wire
 from azquack.errors import StatementError, UpstreamError
 from azquack.upstream import Session, Upstream
 from azquack.upstream.pool import ACCEPT_SECONDS, OPENED
-from tests.door.parts import NodeProcess
+from tests.door.parts import NodeProcess, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,14 @@ def test_requests_above_the_limit_of_connections_wait_their_turn(node: NodeProce
 def test_a_node_has_room_for_five_sockets_that_wait_to_be_accepted(node: NodeProcess) -> None:
     # Linux holds one more than it was told to. Where there is more room, `OPENED` can grow.
     process = psutil.Process(node.process.pid)
+    threads = [psutil.Process(each.id) for each in process.threads()]
     process.suspend()
     try:
+        # Until its listener has stopped too, the node would take one of the sockets out of the queue.
+        wait_until(
+            "the node does not stop",
+            lambda: all(each.status() == psutil.STATUS_STOPPED for each in threads),
+        )
         with ExitStack() as stack:
             sockets = [stack.enter_context(socket.socket()) for _ in range(20)]
             for each in sockets:
