@@ -23,7 +23,8 @@ from contextlib import ExitStack, contextmanager
 import psutil
 
 from azquack.upstream import Session, Upstream
-from tests.door.parts import ANN, Child, Client, DoorProcess, NodeProcess, client, wait_until
+from tests.cluster import wait_until
+from tests.door.parts import ANN, Child, Client, DoorProcess, NodeProcess, client
 
 ROWS = 5_000_000
 TABLES = (
@@ -126,7 +127,7 @@ def haproxy(node: int) -> Iterator[int]:
         file.flush()
         process = subprocess.Popen(["haproxy", "-f", file.name])
         try:
-            wait_until("HAProxy does not listen", lambda: not socket.socket().connect_ex(("127.0.0.1", port)))
+            wait_until(lambda: not socket.socket().connect_ex(("127.0.0.1", port)), "HAProxy does not listen")
             yield port
         finally:
             process.terminate()

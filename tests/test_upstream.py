@@ -16,7 +16,8 @@ from azquack import wire
 from azquack.errors import StatementError, UpstreamError
 from azquack.upstream import Session, Upstream
 from azquack.upstream.pool import ACCEPT_SECONDS, OPENED
-from tests.door.parts import NodeProcess, wait_until
+from tests.cluster import wait_until
+from tests.door.parts import NodeProcess
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,7 @@ def test_a_node_has_room_for_five_sockets_that_wait_to_be_accepted(node: NodePro
     try:
         # Until its listener has stopped too, the node would take one of the sockets out of the queue.
         wait_until(
-            "the node does not stop",
-            lambda: all(each.status() == psutil.STATUS_STOPPED for each in threads),
+            lambda: all(each.status() == psutil.STATUS_STOPPED for each in threads), "the node does not stop"
         )
         with ExitStack() as stack:
             sockets = [stack.enter_context(socket.socket()) for _ in range(20)]

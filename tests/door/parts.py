@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,6 @@ ROOT = Path(__file__).parents[2]
 SECRET = "internal-token-of-the-tests"
 ANN, BOB = "token-of-ann", "token-of-bob"
 PEOPLE = {ANN: ["ann", "writer"], BOB: ["bob", "writer"]}
-
-
-def wait_until(sentence: str, condition: Callable[[], object], timeout: float = 20.0) -> None:
-    """Waits until `condition()` is true; fails with `sentence`."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, sentence
-        time.sleep(0.02)
 
 
 @functools.cache

@@ -19,8 +19,9 @@ from azquack import wire
 from azquack.door.limits import Busy, Failures, Rate, Slots
 from azquack.wall import LONG
 from azquack.wall.parser import Parser
+from tests.cluster import wait_until
 from tests.door.conftest import StartDoor, StartNode
-from tests.door.parts import ANN, Client, client, post, program, wait_until
+from tests.door.parts import ANN, Client, client, post, program
 from tests.door.run_door import SLOW
 
 HEAD = b"POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
@@ -177,7 +178,7 @@ def test_statements_above_the_limit_wait_and_then_are_told_to_try_again(
         )
         try:
             wait_until(
-                "The first statement did not begin", lambda: "range(100000000000)" in log.read_text(), 60
+                lambda: "range(100000000000)" in log.read_text(), "the first statement did not begin", 60
             )
             with pytest.raises(duckdb.Error, match="try again"):
                 second.there("SELECT 1")
@@ -199,7 +200,7 @@ def test_idle_and_half_sent_requests_are_closed_while_a_good_client_works(
             sock.sendall(partial[number % len(partial)])
             flood.append(sock)
         assert ann.there("SELECT 42") == [(42,)]
-        wait_until("Slow sockets were left open", lambda: all(closed(sock) for sock in flood))
+        wait_until(lambda: all(closed(sock) for sock in flood), "slow sockets were left open")
         assert ann.there("SELECT 42") == [(42,)]
 
 
@@ -214,7 +215,7 @@ def test_a_client_that_drips_its_head_is_closed(start_node: StartNode, start_doo
                 sock.sendall(b"X-A: 1\r\n")
             return closed(sock)
 
-        wait_until("A dripping client was left open", drip_until_closed)
+        wait_until(drip_until_closed, "a dripping client was left open")
 
 
 def test_a_head_without_end_is_closed(start_door: StartDoor) -> None:
@@ -222,14 +223,14 @@ def test_a_head_without_end_is_closed(start_door: StartDoor) -> None:
     with socket.create_connection(("127.0.0.1", door.port)) as sock:
         with contextlib.suppress(OSError):
             sock.sendall(b"POST /quack HTTP/1.1\r\n" + b"X-A: " + b"x" * (1 << 20))
-        wait_until("A head without end was taken", lambda: closed(sock))
+        wait_until(lambda: closed(sock), "a head without end was taken")
 
 
 def test_one_address_opens_so_many_sockets_and_no_more(start_door: StartDoor) -> None:
     door = start_door(limits={"connections_per_address": 20})
     with contextlib.ExitStack() as stack:
         flood = [stack.enter_context(socket.create_connection(("127.0.0.1", door.port))) for _ in range(50)]
-        wait_until("The flood was let in", lambda: sum(closed(sock) for sock in flood) == 30)
+        wait_until(lambda: sum(closed(sock) for sock in flood) == 30, "the flood was let in")
 
 
 def test_too_many_requests_of_an_address_are_told_to_wait(start_door: StartDoor) -> None:
@@ -270,7 +271,7 @@ def test_a_client_that_does_not_read_its_answer_is_closed(
     statement = wire.prepare(connection_id, "SELECT repeat('x', 1000000) FROM range(64)")
     with socket.create_connection(("127.0.0.1", door.port)) as sock, client(door.port) as good:
         sock.sendall(HEAD % len(statement) + b"\r\n" + statement)
-        wait_until("The answer did not come", lambda: sock.recv(1, socket.MSG_PEEK))
+        wait_until(lambda: sock.recv(1, socket.MSG_PEEK), "the answer did not come")
         # The one slot of this principal comes free only when the door gives the silent reader up.
         assert good.there("SELECT 1") == [(1,)]
 

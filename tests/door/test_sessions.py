@@ -12,18 +12,9 @@ import httpx
 import pytest
 
 from azquack import wire
+from tests.cluster import wait_until
 from tests.door.conftest import StartDoor, StartNode
-from tests.door.parts import (
-    ANN,
-    BOB,
-    Client,
-    NodeProcess,
-    RoundRobin,
-    client,
-    post,
-    program,
-    wait_until,
-)
+from tests.door.parts import ANN, BOB, Client, NodeProcess, RoundRobin, client, post, program
 
 BIG = "CREATE TABLE big AS SELECT range AS i, 'row ' || range AS s FROM range(5000000)"
 
@@ -239,7 +230,7 @@ def test_a_statement_that_goes_on_without_its_client_is_reported(
     running = program(
         door.port, "FROM r.query('SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9');"
     )
-    wait_until("The statement did not begin", lambda: log.exists() and "range(1000" in log.read_text())
+    wait_until(lambda: log.exists() and "range(1000" in log.read_text(), "the statement did not begin")
     running.kill()
     running.communicate()
     line = door.line("The door did not report the abandoned statement")

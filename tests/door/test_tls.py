@@ -11,8 +11,8 @@ import httpx
 import pytest
 import trustme
 
+from tests.cluster import wait_until
 from tests.door.conftest import StartDoor
-from tests.door.parts import wait_until
 from tests.door.test_limits import closed
 
 
@@ -52,8 +52,8 @@ def test_handshakes_count_among_the_open_sockets_and_do_not_last(
     door = start_door(tls={name: files[name] for name in ("certificate", "key")}, limits=limits)
     with contextlib.ExitStack() as stack:
         flood = [stack.enter_context(socket.create_connection(("127.0.0.1", door.port))) for _ in range(50)]
-        wait_until("The flood was let in", lambda: sum(closed(sock) for sock in flood) == 30)
-        wait_until("A handshake without end was left open", lambda: all(closed(sock) for sock in flood))
+        wait_until(lambda: sum(closed(sock) for sock in flood) == 30, "the flood was let in")
+        wait_until(lambda: all(closed(sock) for sock in flood), "a handshake without end was left open")
     context = ssl.create_default_context()
     authority.configure_trust(context)
     assert get(door.port, context) == 200
