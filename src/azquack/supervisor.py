@@ -82,6 +82,8 @@ class Supervisor:
         while True:
             reason = await self._ownership.lost()
             log.warning("this replica lost the catalog", extra={"reason": reason})
+            # The door sends everybody away from here on, and has none wait for a node that goes.
+            await self._tell()
             await self._end_owned(f"the lease was lost: {reason}")
             await self._take_over(self._ownership)
 

@@ -2,7 +2,8 @@
 
 The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
 "native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool, "trusted_proxies": text,
-"fence": bool}`; further lines are `{"nodes": [...]}`, `{"revoke": name}`, `{"drain": name}` or `{"fence": bool}`.
+"fence": bool}`; further lines are `{"nodes": [...]}`, `{"revoke": name}`, `{"drain": name}`, `{"fence": bool}` or
+`{"standby": bool}`.
 The port is printed once it accepts, then a line per node asked for or statement abandoned.
 """
 
@@ -72,11 +73,12 @@ async def main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     plan = json.loads(await lines.readline())
     people = People(plan["principals"])
-    nodes = Nodes(NodeAddress(**each) for each in plan["nodes"])
+    addresses = [NodeAddress(**each) for each in plan["nodes"]]
+    nodes = Nodes(addresses)
     audit = None
     if plan.get("audit"):
         audit = Audit(_appender(Path(plan["audit"])), text=True)
-    fence = plan.get("fence", True)
+    fence, standby = plan.get("fence", True), False
     door = Door(
         nodes=nodes,
         principals=people,
@@ -86,6 +88,7 @@ async def main() -> None:
         wall=Wall() if plan.get("wall") else None,
         native_names=plan.get("native_names", True),
         group_commit=plan.get("group_commit", False),
+        standby=lambda: standby,
         fence=lambda: fence,
         ask_node=_asked,
         runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
@@ -96,12 +99,13 @@ async def main() -> None:
     while line := await lines.readline():
         order = json.loads(line)
         if "nodes" in order:
-            nodes.update(NodeAddress(**each) for each in order["nodes"])
+            addresses = [NodeAddress(**each) for each in order["nodes"]]
         if "revoke" in order:
             people.revoke(order["revoke"])
         if "drain" in order:
             nodes.drain(order["drain"])
-        fence = order.get("fence", fence)
+        fence, standby = order.get("fence", fence), order.get("standby", standby)
+        nodes.update(addresses)
         print("done", flush=True)
     await server.stop()
 

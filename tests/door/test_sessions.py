@@ -216,6 +216,21 @@ def test_a_login_waits_for_a_node_that_is_on_its_way(start_node: StartNode, star
     assert len(outcome) == 1
 
 
+def test_a_login_that_waits_for_a_node_is_sent_away_when_its_replica_becomes_a_standby(
+    start_door: StartDoor,
+) -> None:
+    door = start_door(limits={"node_wait_seconds": 60})
+    answers: list[httpx.Response] = []
+    message = wire.connection_request(wire.ConnectionRequest(ANN, "v1.5.5"))
+    waiting = threading.Thread(target=lambda: answers.append(post(door.port, message)))
+    waiting.start()
+    assert door.line("The login did not ask for a node") == "asked write"
+    door.order({"standby": True})
+    waiting.join(15)
+    assert [each.status_code for each in answers] == [503]
+    assert answers[0].headers["connection"] == "close"
+
+
 def test_a_login_without_any_node_ends_with_a_sentence(start_door: StartDoor) -> None:
     door = start_door(limits={"node_wait_seconds": 0.2})
     with pytest.raises(duckdb.Error, match="No DuckDB node is ready"):

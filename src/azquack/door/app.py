@@ -15,7 +15,7 @@ from azquack import wire
 from azquack.door.audit import Audit, about
 from azquack.door.group import Groups
 from azquack.door.limits import Limits, Rate, Slots
-from azquack.door.logins import Logins
+from azquack.door.logins import Logins, StandsBy
 from azquack.door.metrics import Metrics
 from azquack.door.ports import AskNode, Fence, Principals, Runaway, Wall, always, ignore, never, no_more
 from azquack.door.relay import Relay
@@ -32,7 +32,6 @@ KINDS = wire.MessageType
 FORWARDED = (KINDS.PREPARE, KINDS.FETCH, KINDS.APPEND, KINDS.DISCONNECT)
 TEXT = b"text/plain; charset=utf-8"
 FETCH_BYTES = 64 << 10
-STANDBY = "Another replica serves this catalog, and this one stands by: try again in a moment"
 # Refusals that the audit log notes per second and address: nobody shall fill the disk with them.
 AUDITED_REFUSALS = 1.0
 
@@ -72,7 +71,9 @@ class Door:
         self._audit = audit
         self._ready = ready
         self._standby = standby
-        self._logins = Logins(nodes, principals, self.sessions, limit, audit, ask_node, read_only=read_only)
+        self._logins = Logins(
+            nodes, principals, self.sessions, limit, audit, ask_node, standby=standby, read_only=read_only
+        )
         self._relay = Relay(fence, runaway, limit.statement_seconds, limit.abandoned_seconds)
         slots = Slots(limit.statements, limit.statements_per_principal, limit.queue, limit.queue_seconds)
         self._statements = Statements(
@@ -107,8 +108,7 @@ class Door:
         session: Session | None = None
         try:
             if self._standby():
-                # With its socket closed, the next request comes to whoever serves.
-                raise Refusal("standby", STANDBY, 503)
+                raise StandsBy
             exchange.bound(self.limits.body_bytes)
             if seconds := self._address_rate.wait(exchange.address, self.limits.queue_seconds):
                 await self._slow_down(seconds, "from this address")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from azquack import wire
 from azquack.door.audit import Audit, about
@@ -15,8 +16,19 @@ from azquack.http import Exchange, Refusal
 from azquack.upstream import exchange as ask
 
 
+class StandsBy(Refusal):
+    """Of a door whose replica stands by. With its socket closed, the next request comes to whoever serves."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "standby",
+            "Another replica serves this catalog, and this one stands by: try again in a moment",
+            503,
+        )
+
+
 class Logins:
-    """Answers CONNECTION_REQUESTs; `read_only` sends everybody to nodes that read."""
+    """Answers CONNECTION_REQUESTs; `standby` ends the wait for a node, `read_only` has everybody read."""
 
     def __init__(
         self,
@@ -27,6 +39,7 @@ class Logins:
         audit: Audit | None,
         ask_node: AskNode,
         *,
+        standby: Callable[[], bool],
         read_only: bool,
     ) -> None:
         self._nodes = nodes
@@ -35,6 +48,7 @@ class Logins:
         self._limits = limits
         self._audit = audit
         self._ask_node = ask_node
+        self._standby = standby
         self._read_only = read_only
         self._failures = Failures(limits.failed_logins, limits.failed_login_seconds)
 
@@ -88,10 +102,12 @@ class Logins:
                 node.running -= 1
             session = self._sessions.open(principal, node, header.connection_id)
             return session, wire.with_connection_id(answer, header, session.connection_id)
+        if self._standby():
+            raise StandsBy
         raise Refusal("no_node", "No DuckDB node is ready to take this session: try again in a moment")
 
     async def _await_node(self, access: Access, tried: list[Node]) -> Node | None:
         if tried:
             return None
         await self._ask_node(access)
-        return await self._nodes.wait_for(access, self._limits.node_wait_seconds)
+        return await self._nodes.wait_for(access, self._limits.node_wait_seconds, unless=self._standby)

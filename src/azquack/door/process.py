@@ -116,10 +116,7 @@ class DoorProcess:
     def learn(self, children: list[Message], lease: Message | None) -> None:
         """Take in the state of the replica's processes: nodes may have come, gone or moved."""
         self._replica.learn(children, lease)
-        known = {node.address for node in self._nodes}
-        now = [*self._replica.nodes(), *self._peers]
-        if known != set(now):
-            self._nodes.update(now)
+        self._nodes.update([*self._replica.nodes(), *self._peers])
 
     def _who(self) -> Principals:
         if self._plan["public"]:

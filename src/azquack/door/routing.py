@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from azquack.door.ports import Access, NodeAddress
 from azquack.errors import StatementError, UpstreamError, WireError
@@ -92,11 +92,11 @@ class Nodes:
         ]
         return min(fit, key=lambda node: (node.running, node.sessions), default=None)
 
-    async def wait_for(self, access: Access, seconds: float) -> Node | None:
-        """`least_busy`, waiting up to `seconds` for one to come."""
+    async def wait_for(self, access: Access, seconds: float, *, unless: Callable[[], bool]) -> Node | None:
+        """`least_busy`, waiting up to `seconds` for one to come, and not while `unless()`."""
         try:
             async with asyncio.timeout(seconds):
-                while (node := self.least_busy(access)) is None:
+                while (node := self.least_busy(access)) is None and not unless():
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
