@@ -264,3 +264,13 @@ def test_sql_runs_its_statement_once(pair: TempPair, tmp_path: Path) -> None:
         sql("INSERT INTO counted VALUES (1)", "--format", each)
     sql("INSERT INTO counted VALUES (1)", "--format", "parquet", "--file", str(tmp_path / "answer.parquet"))
     assert sql("SELECT count(*) FROM counted", "--format", "csv").splitlines()[1] == "4"
+
+
+def test_an_error_of_sql_shows_the_users_statement_and_no_other(pair: TempPair) -> None:
+    pair.start()
+    command = [sys.executable, "-m", "azquack", "sql", "--dir", str(pair.directory), "FROM nowhere"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert "nowhere does not exist" in result.stderr
+    assert "LINE 1: FROM nowhere" in result.stderr
+    assert "CREATE TEMP TABLE" not in result.stderr

@@ -31,6 +31,7 @@ UriOption = Annotated[
 ]
 
 BATCH = 10_000
+KEEP = "CREATE TEMP TABLE result AS FROM"
 
 
 class Format(StrEnum):
@@ -79,10 +80,11 @@ def sql(
         try:
             # A relation over query() would run the statement whenever it is bound: once to learn its columns,
             # once more for its rows.
-            connection.execute(f"CREATE TEMP TABLE result AS FROM {client.ALIAS}.query({literal(text)})")
+            connection.execute(f"{KEEP} {client.ALIAS}.query({literal(text)})")
             _write(connection.table("result"), format, file)
         except duckdb.Error as error:
-            raise AzQuackError(str(error).strip()) from None
+            # The user's own line is pointed at; that of the statement around it would only puzzle.
+            raise AzQuackError(str(error).rpartition(f"LINE 1: {KEEP}")[0].strip() or str(error)) from None
 
 
 def _write(rows: duckdb.DuckDBPyRelation, format: Format, file: Path | None) -> None:
