@@ -372,8 +372,8 @@ def test_a_native_transaction_does_not_hold_and_one_by_query_does(
 def test_of_several_statements_in_one_query_all_run_and_the_first_answers(
     lake: duckdb.DuckDBPyConnection,
 ) -> None:
-    assert lake.execute(remote("SELECT 1; CREATE TABLE beside AS SELECT 2; SELECT 3")).fetchall() == [(1,)]
-    assert lake.execute(remote("FROM beside")).fetchall() == [(2,)]
+    assert ask(lake, "SELECT 1; CREATE TABLE beside AS SELECT 2; SELECT 3") == [(1,)]
+    assert ask(lake, "FROM beside") == [(2,)]
 
 
 def test_a_computed_default_is_refused_since_it_would_keep_new_clients_out(

@@ -252,12 +252,18 @@ def serve(role: str, env: dict[str, str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def run_sql(pair: TempPair, statement: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "azquack", "sql", "--dir", str(pair.directory), *flags, statement]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_sql_runs_its_statement_once(pair: TempPair, tmp_path: Path) -> None:
     pair.start()
 
     def sql(statement: str, *flags: str) -> str:
-        command = [sys.executable, "-m", "azquack", "sql", "--dir", str(pair.directory), *flags, statement]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        result = run_sql(pair, statement, *flags)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     sql("CREATE TABLE counted (i INTEGER)")
     for each in ("table", "csv", "json"):
@@ -268,8 +274,7 @@ def test_sql_runs_its_statement_once(pair: TempPair, tmp_path: Path) -> None:
 
 def test_an_error_of_sql_shows_the_users_statement_and_no_other(pair: TempPair) -> None:
     pair.start()
-    command = [sys.executable, "-m", "azquack", "sql", "--dir", str(pair.directory), "FROM nowhere"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = run_sql(pair, "FROM nowhere")
     assert result.returncode == 1
     assert "nowhere does not exist" in result.stderr
     assert "LINE 1: FROM nowhere" in result.stderr

@@ -84,7 +84,7 @@ def sql(
             _write(connection.table("result"), format, file)
         except duckdb.Error as error:
             # The user's own line is pointed at; that of the statement around it would only puzzle.
-            raise AzQuackError(str(error).rpartition(f"LINE 1: {KEEP}")[0].strip() or str(error)) from None
+            raise AzQuackError(str(error).rsplit(f"LINE 1: {KEEP}", 1)[0].strip()) from None
 
 
 def _write(rows: duckdb.DuckDBPyRelation, format: Format, file: Path | None) -> None:
