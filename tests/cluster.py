@@ -25,12 +25,18 @@ from azquack import client, extensions
 from azquack.sql import literal
 
 
-def wait_until(condition: Callable[[], Any], sentence: str, timeout: float = 30.0) -> Any:
-    """The first true result of `condition`; fails with `sentence` after `timeout` seconds."""
+def wait_until(
+    condition: Callable[[], Any], sentence: str | Callable[[], str], timeout: float = 30.0
+) -> Any:
+    """The first true result of `condition`; fails with `sentence` after `timeout` seconds.
+
+    A sentence that holds a log is a function, so that it is the log of the failure.
+    """
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{sentence} (waited {timeout:.0f} s)")
+            why = sentence if isinstance(sentence, str) else sentence()
+            raise AssertionError(f"{why} (waited {timeout:.0f} s)")
         time.sleep(0.02)
     return result
 

@@ -92,8 +92,9 @@ class Azurite:
         """Start it (again, on the same port and blobs) and wait until it listens."""
         program = install(self._environment)
         command = [
-            "node", str(program), "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent",
-            "--location", str(self._directory), "--skipApiVersionCheck", "--disableTelemetry",
+            "node", "--require", str(_HERE / "durable.js"), str(program), "--location", str(self._directory),
+            "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent", "--skipApiVersionCheck",
+            "--disableTelemetry",
         ]  # fmt: skip
         if self._authority is not None:
             chain, key = self._authority.issue(f"{ACCOUNT}.blob.localhost", "127.0.0.1")
