@@ -25,9 +25,7 @@ from azquack import client, extensions
 from azquack.sql import literal
 
 
-def wait_until(
-    condition: Callable[[], Any], sentence: str | Callable[[], str], timeout: float = 30.0
-) -> Any:
+def wait_until(condition: Callable[[], Any], sentence: str | Callable[[], str], timeout: float = 30.0) -> Any:
     """The first true result of `condition`; fails with `sentence` after `timeout` seconds.
 
     A sentence that holds a log is a function, so that it is the log of the failure.
@@ -35,10 +33,13 @@ def wait_until(
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         if time.monotonic() > deadline:
-            why = sentence if isinstance(sentence, str) else sentence()
-            raise AssertionError(f"{why} (waited {timeout:.0f} s)")
+            raise AssertionError(f"{_text(sentence)} (waited {timeout:.0f} s)")
         time.sleep(0.02)
     return result
+
+
+def _text(sentence: str | Callable[[], str]) -> str:
+    return sentence if isinstance(sentence, str) else sentence()
 
 
 class Pair(Protocol):
@@ -95,7 +96,9 @@ class TempPair:
                 stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True,
                 env=os.environ | self._env, cwd=self.directory.parent,
             )  # fmt: skip
-        self.info = json.loads(read_line(self._process, f"the pair did not start:\n{self.log_text()}"))
+        self.info = json.loads(
+            read_line(self._process, lambda: f"the pair did not start:\n{self.log_text()}")
+        )
         self.uri, self.token, self.http_url = (self.info[key] for key in ("uri", "token", "http_url"))
 
     def stop(self) -> int:
@@ -116,7 +119,9 @@ class TempPair:
         return self._log.read_text() if self._log.exists() else ""
 
 
-def read_line(process: subprocess.Popen[str], sentence: str, timeout: float = 120.0) -> str:
+def read_line(
+    process: subprocess.Popen[str], sentence: str | Callable[[], str], timeout: float = 120.0
+) -> str:
     """The next line of the process's output; fails with `sentence` when none comes in time."""
     lines: list[str] = []
     assert process.stdout is not None
@@ -124,8 +129,8 @@ def read_line(process: subprocess.Popen[str], sentence: str, timeout: float = 12
     reader.daemon = True
     reader.start()
     reader.join(timeout)
-    assert lines, sentence
-    assert lines[0], sentence
+    assert lines, _text(sentence)
+    assert lines[0], _text(sentence)
     return lines[0]
 
 

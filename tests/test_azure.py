@@ -55,7 +55,9 @@ class AzurePair:
                 env=self._environment | more, cwd=self._directory,
             )  # fmt: skip
         self._processes.append(process)
-        ready = json.loads(read_line(process, f"the {role} replica did not start:\n{self.log_text()}"))
+        ready = json.loads(
+            read_line(process, lambda: f"the {role} replica did not start:\n{self.log_text()}")
+        )
         return int(ready["ports"][door])
 
     def stop(self) -> list[int]:

@@ -732,7 +732,7 @@ def test_a_killed_look_is_a_failed_backup_and_the_next_one_succeeds(process: Bac
     sentence = "the process that takes it ended with SIGKILL"
     assert process.standing().problem == sentence
     process.own(600)
-    wait_until(lambda: process.standing().taken == 1, f"no backup after the kill:\n{process.log()}")
+    wait_until(lambda: process.standing().taken == 1, lambda: f"no backup after the kill:\n{process.log()}")
     assert process.standing().problem == ""
     assert sentence in process.log()
     assert "Traceback" not in process.log()

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -189,7 +188,10 @@ class Deployment:
     def wait_until_ready(self) -> None:
         """Wait for every sidecar to say so."""
         for port in (CATALOG_HTTP, NODE_HTTP, QUERY_HTTP):
-            wait_until(partial(self.is_ready, port), f"port {port} did not say ready\n{self.log_text()}", 90)
+            self._wait_until_ready(port)
+
+    def _wait_until_ready(self, port: str) -> None:
+        wait_until(lambda: self.is_ready(port), lambda: f"{port} did not say ready\n{self.log_text()}", 90)
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Runs `statement` in the lake through the public door."""

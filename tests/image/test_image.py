@@ -129,7 +129,7 @@ def test_the_catalog_backs_itself_up_into_its_container(deployment: Deployment) 
     deployment.sql("CREATE TABLE to_be_backed_up (i INTEGER)")
     wait_until(
         lambda: '"message": "backed up"' in deployment.catalog.log_text(),
-        f"no backup was taken:\n{deployment.log_text()}",
+        lambda: f"no backup was taken:\n{deployment.log_text()}",
     )
 
 
@@ -205,7 +205,7 @@ def test_a_new_revision_stands_by_until_the_old_one_has_gone(deployment: Deploym
         assert deployment.catalog.stop() == 0
         wait_until(
             lambda: deployment.is_ready(SECOND_HTTP) and not deployment.status(SECOND_HTTP)["standby"],
-            f"the new revision did not take over:\n{successor.log_text()}",
+            lambda: f"the new revision did not take over:\n{successor.log_text()}",
             timeout=60,
         )
         assert deployment.status(SECOND_HTTP)["epoch"] == state["epoch"] + 1
@@ -229,7 +229,9 @@ def test_writers_ride_out_an_identity_endpoint_in_trouble(deployment: Deployment
         before = written()
         deployment.azure(identity="well")
         wait_until(
-            lambda: written() > before, f"no row was written afterwards:\n{deployment.log_text()}", timeout=60
+            lambda: written() > before,
+            lambda: f"no row was written afterwards:\n{deployment.log_text()}",
+            timeout=60,
         )
 
 

@@ -64,7 +64,7 @@ class Ledger:
             return None
 
         done: float = wait_until(
-            found, f"nothing was acknowledged any more; the last errors: {self.errors[-5:]}", timeout
+            found, lambda: f"nothing was acknowledged any more; the last errors: {self.errors[-5:]}", timeout
         )
         return done
 
@@ -144,7 +144,7 @@ class Writers:
         except duckdb.Error as error:
             # Dropped by its writer since; anything else is a table that cannot be read.
             return "does not exist" in str(error) and name not in self.ledger.made
-        return total == sum(i * 3 for i in range(ROWS))
+        return bool(total == sum(i * 3 for i in range(ROWS)))
 
     def _write_rows(self) -> None:
         for connection in self._connections():

@@ -59,7 +59,7 @@ class Replica:
         """Until it has printed `event`: ready, or standby."""
         cluster.wait_until(
             lambda: event in self.said or not self.alive,
-            f"{self.name} never said {event}:\n{self.log_text()}",
+            lambda: f"{self.name} never said {event}:\n{self.log_text()}",
             timeout=90,
         )
         assert self.alive, f"{self.name} ended:\n{self.log_text()}"
@@ -103,7 +103,7 @@ class Replica:
             return None
 
         process: psutil.Process = cluster.wait_until(
-            found, f"{name} is not up:\n{self.log_text()}", timeout=60
+            found, lambda: f"{name} is not up:\n{self.log_text()}", timeout=60
         )
         return process
 

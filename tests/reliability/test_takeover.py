@@ -27,11 +27,13 @@ def take_over(lake: Lake, way: str) -> None:
         owner.kill()
     else:
         owner.pause()
-    wait_until(lambda: standby.owns, f"nobody took over:\n{lake.log_text()}", timeout=60)
+    wait_until(lambda: standby.owns, lambda: f"nobody took over:\n{lake.log_text()}", timeout=60)
     assert standby.status()["epoch"] > before
     if way == "paused, woken up late":
         owner.resume()
-        wait_until(lambda: owner.status().get("standby"), f"two owners:\n{lake.log_text()}", timeout=60)
+        wait_until(
+            lambda: owner.status().get("standby"), lambda: f"two owners:\n{lake.log_text()}", timeout=60
+        )
     else:
         owner.begin()
         owner.wait_for("standby")

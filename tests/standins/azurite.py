@@ -104,7 +104,9 @@ class Azurite:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(self._environment)
             )
-        self.port = wait_until(self._listening, f"Azurite did not listen:\n{self.log_text()}", timeout=60)
+        self.port = wait_until(
+            self._listening, lambda: f"Azurite did not listen:\n{self.log_text()}", timeout=60
+        )
 
     def _listening(self) -> int:
         assert self._process is not None

@@ -105,7 +105,9 @@ class TempPostgres:
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._directory, **self._as,
             )  # fmt: skip
-        return bool(wait_until(self._answers, f"PostgreSQL did not start:\n{self.log_text()}") == "yes")
+        return bool(
+            wait_until(self._answers, lambda: f"PostgreSQL did not start:\n{self.log_text()}") == "yes"
+        )
 
     def _answers(self) -> str:
         assert self._process is not None
