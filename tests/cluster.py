@@ -25,11 +25,12 @@ from azquack import client, extensions
 from azquack.sql import literal
 
 
-def wait_until(condition: Callable[[], Any], sentence: str | Callable[[], str], timeout: float = 30.0) -> Any:
-    """The first true result of `condition`; fails with `sentence` after `timeout` seconds.
+# One that holds a log is a function, so that it is the log of the failure.
+Sentence = str | Callable[[], str]
 
-    A sentence that holds a log is a function, so that it is the log of the failure.
-    """
+
+def wait_until(condition: Callable[[], Any], sentence: Sentence, timeout: float = 30.0) -> Any:
+    """The first true result of `condition`; fails with `sentence` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):
         if time.monotonic() > deadline:
@@ -38,7 +39,7 @@ def wait_until(condition: Callable[[], Any], sentence: str | Callable[[], str], 
     return result
 
 
-def _text(sentence: str | Callable[[], str]) -> str:
+def _text(sentence: Sentence) -> str:
     return sentence if isinstance(sentence, str) else sentence()
 
 
@@ -119,9 +120,7 @@ class TempPair:
         return self._log.read_text() if self._log.exists() else ""
 
 
-def read_line(
-    process: subprocess.Popen[str], sentence: str | Callable[[], str], timeout: float = 120.0
-) -> str:
+def read_line(process: subprocess.Popen[str], sentence: Sentence, timeout: float = 120.0) -> str:
     """The next line of the process's output; fails with `sentence` when none comes in time."""
     lines: list[str] = []
     assert process.stdout is not None

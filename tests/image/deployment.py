@@ -191,7 +191,9 @@ class Deployment:
             self._wait_until_ready(port)
 
     def _wait_until_ready(self, port: str) -> None:
-        wait_until(lambda: self.is_ready(port), lambda: f"{port} did not say ready\n{self.log_text()}", 90)
+        wait_until(
+            lambda: self.is_ready(port), lambda: f"port {port} did not say ready\n{self.log_text()}", 90
+        )
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
         """Runs `statement` in the lake through the public door."""

@@ -143,7 +143,9 @@ def test_the_maintenance_job_does_its_work(deployment: Deployment) -> None:
     done = job.finish()
     assert done.returncode == 0, done.stdout + done.stderr + deployment.log_text()
     assert deployment.sql(files) == [{"n": 1}], done.stdout
-    assert deployment.sql("SELECT sum(i)::BIGINT AS s FROM in_pieces") == [{"s": 6000}]
+    assert deployment.sql("SELECT count(*) AS n, sum(i)::BIGINT AS s FROM in_pieces") == [
+        {"n": 4000, "s": 6000}
+    ]
 
 
 def test_the_restore_job_brings_a_dropped_table_back(deployment: Deployment) -> None:

@@ -56,7 +56,7 @@ class CatalogProcess:
                 [sys.executable, str(HERE / "catalog_process.py"), str(self.file), str(self.port), TOKEN],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
-        cluster.read_line(self._process, f"the catalog did not start: {self._log.read_text()}")
+        cluster.read_line(self._process, lambda: f"the catalog did not start: {self._log.read_text()}")
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -106,7 +106,7 @@ class QueryProcess:
     def _receive(self, timeout: float = 120.0) -> Any:
         return json.loads(
             cluster.read_line(
-                self._process, f"the query node gave no answer: {self._log.read_text()}", timeout
+                self._process, lambda: f"the query node gave no answer: {self._log.read_text()}", timeout
             )
         )
 
