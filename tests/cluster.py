@@ -24,7 +24,6 @@ from pydantic import SecretStr
 from azquack import client, extensions
 from azquack.sql import literal
 
-
 # One that holds a log is a function, so that it is the log of the failure.
 Sentence = str | Callable[[], str]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TABLE = "azquack_lake"
 MARK = ".azquack"
-READ = f"SELECT id, epoch FROM {TABLE}"  # noqa: S608
+READ = f"SELECT id, epoch FROM {TABLE}"
 _EXISTS = (
     "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main' AND table_name = ?"
 )
@@ -50,7 +50,7 @@ def read(connection: duckdb.DuckDBPyConnection, database: str) -> LakeId:
     """The identity in the catalog file that is attached as `database`; an empty one when it has none."""
     if connection.execute(_EXISTS, [database, TABLE]).fetchall() == [(0,)]:
         return LakeId()
-    rows = connection.execute(f"SELECT id, epoch FROM {database}.main.{TABLE}").fetchall()  # noqa: S608
+    rows = connection.execute(f"SELECT id, epoch FROM {database}.main.{TABLE}").fetchall()
     return LakeId(str(rows[0][0]), int(rows[0][1])) if rows else LakeId()
 
 
@@ -59,8 +59,8 @@ def write(connection: duckdb.DuckDBPyConnection, database: str, identity: LakeId
     table = f"{database}.main.{TABLE}"
     connection.execute("BEGIN")
     connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (id VARCHAR, epoch BIGINT)")
-    connection.execute(f"DELETE FROM {table}")  # noqa: S608
-    connection.execute(f"INSERT INTO {table} VALUES (?, ?)", [identity.lake, identity.epoch])  # noqa: S608
+    connection.execute(f"DELETE FROM {table}")
+    connection.execute(f"INSERT INTO {table} VALUES (?, ?)", [identity.lake, identity.epoch])
     connection.execute("COMMIT")
 
 
@@ -82,7 +82,7 @@ def mark_reading(data_path: str) -> str:
 
     Works wherever DuckDB can read: a glob that finds nothing is no error.
     """
-    return f"SELECT content FROM read_text({literal(data_path + MARK + '*')})"  # noqa: S608
+    return f"SELECT content FROM read_text({literal(data_path + MARK + '*')})"
 
 
 def mark_writing(data_path: str, lake: str) -> str:
