@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +38,47 @@ def test_an_id_that_was_changed_anywhere_opens_nothing(ticket: Ticket, at: int, 
     at %= len(connection_id)
     changed = connection_id[:at] + byte + connection_id[at + 1 :]
     assert changed == connection_id or seal.open(changed) is None
+
+
+@given(ticket=TICKETS)
+def test_nothing_of_a_ticket_can_be_read_in_its_id(ticket: Ticket) -> None:
+    connection_id = Seal("internal").close(ticket)
+    raw = base64.urlsafe_b64decode(connection_id + "=" * (-len(connection_id) % 4))
+    for spelling in (connection_id.encode(), raw):
+        assert ticket.inner.encode() not in spelling
+        assert bytes.fromhex(ticket.inner) not in spelling
+
+
+def test_the_same_ticket_is_never_sealed_twice_alike() -> None:
+    seal = Seal("internal")
+    ticket = Ticket(INNER, "n1", "ann", "writer", "f", None)
+    assert len({seal.close(ticket) for _ in range(1000)}) == 1000
+
+
+def test_the_length_of_an_id_does_not_tell_names_of_usual_length_apart() -> None:
+    seal = Seal("internal")
+    names = ["a", "ann", "adelheid.von.x"]
+    assert len({len(seal.close(Ticket(INNER, "n1", name, "writer", "f" * 16, None))) for name in names}) == 1
+
+
+def spellings(text: str) -> set[str]:
+    """Other ways to write what base64 says in `text`, and what looks like it."""
+    swapped = {text.replace("-", "+"), text.replace("_", "/"), text.swapcase(), text.upper(), text.lower()}
+    last = {
+        text[:-1] + letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    }
+    around = {mark + text for mark in (" ", "\t", "\n", "=", ".", "\0", "\ufeff")}
+    behind = {text + mark for mark in ("=", "==", "===", " ", "\n", ".", "A", "AA", "AAAA", "\0")}
+    wide = {"".join(chr(ord(letter) + 0xFEE0) for letter in text)}
+    return (swapped | last | around | behind | wide | {text[:-1], text[1:], text + text}) - {text}
+
+
+@pytest.mark.parametrize("name", ["", "a", "ab", "abc", "a" * 60])
+def test_an_id_opens_in_one_spelling_only(name: str) -> None:
+    seal = Seal("internal")
+    connection_id = seal.close(Ticket(INNER, "n1", name, "writer", "f" * 16, 1e9))
+    assert seal.open(connection_id) is not None
+    assert [each for each in spellings(connection_id) if seal.open(each) is not None] == []
 
 
 @given(text=st.text(max_size=300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from azquack import wire
+from azquack.sentences import UNKNOWN
 from tests.cluster import wait_until
 from tests.door.conftest import StartDoor, StartNode
 from tests.door.parts import ANN, BOB, Client, NodeProcess, RoundRobin, client, post, program
@@ -28,6 +30,30 @@ def login(port: int, token: str = ANN) -> str:
 def refused(port: int, message: bytes) -> str:
     """The sentence with which the door refuses `message`."""
     return wire.parse_error(post(port, message).content)
+
+
+def test_a_client_never_sees_the_id_that_its_node_knows_it_by(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    node = start_node("n1")
+    door = start_door(node)
+    answer = post(door.port, wire.connection_request(wire.ConnectionRequest(ANN))).content
+    ((inner,),) = known_ids(node)
+    sealed = wire.parse_connection_response(answer).connection_id
+    decoded = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+    assert all(
+        inner.encode() not in bytes_ and bytes.fromhex(inner) not in bytes_ for bytes_ in (answer, decoded)
+    )
+    assert refused(door.port, wire.prepare(inner, "SELECT 42")) == UNKNOWN
+
+
+def test_a_node_asks_for_nothing_but_its_own_id(start_node: StartNode) -> None:
+    """Pins what remains: Quack 1 knows no second factor, so the id must not get out, nor the port be reached."""
+    node = start_node("n1")
+    inner = login(node.port, node.token)
+    assert wire.parse_header(post(node.port, wire.prepare(inner, "SELECT 42")).content).type is (
+        wire.MessageType.PREPARE_RESPONSE
+    )
 
 
 @pytest.mark.timeout(300)
@@ -64,6 +90,15 @@ def test_two_nodes_behind_two_doors_behind_a_naive_balancer_serve_without_an_err
         assert min(loads) > 100, f"the logins were spread {loads}"
     finally:
         balancer.close()
+
+
+def known_ids(node: NodeProcess) -> list[tuple[str]]:
+    """The ids of the sessions at a node, but for the one that asks."""
+    with client(node.port, node.token) as inside:
+        rows: list[tuple[str, str]] = inside.there(
+            "SELECT connection_id, query FROM quack_active_connections()"
+        )
+        return [(each,) for each, query in rows if not query]
 
 
 def node_sessions(node: NodeProcess) -> list[object]:
