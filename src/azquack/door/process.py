@@ -47,7 +47,9 @@ REFRESH_EVERY = 30.0
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "::1", "localhost")
 # Those of DuckDB and its extensions: the ones of the lake and of a session are macros, whose bodies were checked.
-FUNCTIONS = "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions() WHERE database_name = 'system'"
+FUNCTIONS = (
+    "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions() WHERE database_name = 'system'"
+)
 
 
 class DoorProcess:
