@@ -46,9 +46,10 @@ lock: ## the requirement files anew, from pyproject.toml
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml -o requirements/runtime.txt
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml --extra dev -o requirements/dev.txt
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade requirements/build.in -o requirements/build.txt
+	@for version in 1.5.3 1.5.4; do $(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header requirements/client-$$version.in -o requirements/client-$$version.txt; done
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements/infra.in -o requirements/infra.txt
 
 clean: ## remove what was built; the lake in ./lake stays
-	@rm -rf .venv .venv-infra .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/standins/azurite/node_modules
+	@rm -rf .venv .venv-clients .venv-infra .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/standins/azurite/node_modules
 
 .PHONY: help setup up test test-slow test-all lint check-infra bench format docs lock clean

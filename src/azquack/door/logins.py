@@ -15,6 +15,9 @@ from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Refusal
 from azquack.upstream import exchange as ask
 
+# More of a client's version than this is not sealed.
+CLIENT_LENGTH = 16
+
 
 class StandsBy(Refusal):
     """Of a door whose replica stands by. With its socket closed, the next request comes to whoever serves."""
@@ -100,7 +103,9 @@ class Logins:
                 continue
             finally:
                 node.running -= 1
-            session = self._sessions.open(principal, node, header.connection_id)
+            session = self._sessions.open(
+                principal, node, header.connection_id, request.version[:CLIENT_LENGTH]
+            )
             return session, wire.with_connection_id(answer, header, session.connection_id)
         if self._standby():
             raise StandsBy

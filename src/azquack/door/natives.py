@@ -5,13 +5,17 @@ schema was meant is lost. (INSERT, CREATE, DROP and views keep theirs.) The door
 session itself, in a variable on the node, what the client was shown, and puts the schema back into the scan.
 A name that the client saw, or that now stands, in more than one schema is refused: never the wrong rows.
 
+A scan looks like what a user may type, so it is known by its shape. The shapes are those of the clients in `KNOWN`,
+held by a test with each of them. What begins like a scan and goes on otherwise, and all that other clients send, may
+hold no bare name that stands in two schemas.
+
 The variable lives with the session, so that every door finds it and none keeps state.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from azquack.sql import identifier, literal
@@ -48,8 +52,14 @@ TELL_TABLES = (
     "WHERE database_name IN (current_database(), 'system')"
 )
 
+KNOWN = frozenset({"v1.5.3", "v1.5.4", "v1.5.5"})
+"""The clients, by the version that they give at login, of which every native statement is known."""
 _NAME = r'(?:"(?:[^"]|"")+"|\w+)'
-_SCAN = re.compile(rf"(SELECT (?:#\d+(?:, #\d+)*|NULL::BOOLEAN) FROM )({_NAME})")
+# A scan that needs no column asks for NULL::BIGINT (1.5.3, 1.5.4) or NULL::BOOLEAN (1.5.5).
+_SCAN = re.compile(rf"(SELECT (?:#\d+(?:, #\d+)*|NULL::[A-Z]+) FROM )({_NAME})")
+_LIKE_A_SCAN = re.compile(r"\s*SELECT\s+(?:#\s*\d|NULL\s*::)", re.IGNORECASE)
+# Each word that may name a table without its schema; also those in strings, which DuckDB takes for names too.
+_WORD = re.compile(r"""(?<!\.)(?:"(?:[^"]|"")+"|'(?:[^']|'')+'|\w+)""")
 _CREATE = re.compile(rf"CREATE TABLE (?:IF NOT EXISTS )?(?:({_NAME})\.)?({_NAME})\(.*", re.DOTALL)
 
 
@@ -65,8 +75,8 @@ class Node:
     text: Callable[[str], Awaitable[str]]
 
 
-async def translate(sql: str, node: Node) -> tuple[str, bool]:
-    """What the node shall run for `sql`, and whether that is a listing which the door itself wrote.
+async def translate(sql: str, node: Node, client: str) -> tuple[str, bool]:
+    """What the node shall run for `sql` of a `client`, and whether that is a listing which the door itself wrote.
 
     Raises `Ambiguous`, and what `node` raises.
     """
@@ -78,6 +88,8 @@ async def translate(sql: str, node: Node) -> tuple[str, bool]:
         return TELL_TABLES, True
     if scan := _SCAN.fullmatch(sql):
         return await _qualified(scan, node), False
+    if client not in KNOWN or _LIKE_A_SCAN.match(sql):
+        await _refuse_ambiguous(sql, node)
     if create := _CREATE.fullmatch(sql):
         await node.run(_note(_plain(create[1] or "main"), _plain(create[2])))
     return sql, False
@@ -90,13 +102,31 @@ async def _qualified(scan: re.Match[str], node: Node) -> str:
     if schemas in ([], ["temp"]):
         return scan[0]
     if len(schemas) > 1:
-        named = f"{identifier(schemas[0])}.{identifier(table)}"
-        raise Ambiguous(
-            f"The name {table!r} stands in the schemas {', '.join(sorted(schemas))}, and Quack 1 does "
-            f"not say which one was meant. Name it in a query: FROM r.query('FROM {named}'), "
-            "with the name of your ATTACH in place of r"
-        )
+        raise _ambiguous(table, schemas)
     return f"{scan[1]}{identifier(schemas[0])}.{identifier(table)}"
+
+
+async def _refuse_ambiguous(sql: str, node: Node) -> None:
+    """Raises `Ambiguous` when a word of `sql` is the bare name of tables or views in several schemas."""
+    words = sorted({_plain(word).lower() for word in _WORD.findall(sql)})
+    answer = await node.text(
+        "SELECT coalesce(min(hex(n) || ',' || s), '') FROM (SELECT lower(n) n, string_agg(DISTINCT hex(s), ',') s "
+        f"FROM (SELECT s, n FROM {TABLES} UNION ALL SELECT t.s, t.n FROM {LISTING} UNION ALL SELECT schema_name, "
+        "view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal) "
+        f"GROUP BY lower(n) HAVING count(DISTINCT s) > 1) WHERE n IN ({', '.join(map(literal, words)) or 'NULL'})"
+    )
+    if answer:
+        table, *schemas = (bytes.fromhex(each).decode() for each in answer.split(","))
+        raise _ambiguous(table, schemas)
+
+
+def _ambiguous(table: str, schemas: Sequence[str]) -> Ambiguous:
+    named = f"{identifier(min(schemas))}.{identifier(table)}"
+    return Ambiguous(
+        f"The name {table!r} stands in the schemas {', '.join(sorted(schemas))}, and Quack 1 does "
+        f"not say which one was meant. Name it in a query: FROM r.query('FROM {named}'), "
+        "with the name of your ATTACH in place of r"
+    )
 
 
 def _schemas_of(table: str) -> str:
@@ -118,4 +148,5 @@ def _note(schema: str, table: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    quote = name[0]
+    return name[1:-1].replace(quote * 2, quote) if quote in "\"'" else name

@@ -32,7 +32,10 @@ BLOCK = 64
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A sealed id says: the session `inner` on `node` is `principal`'s, until `expires` (Unix seconds)."""
+    """A sealed id says: the session `inner` on `node` is `principal`'s, until `expires` (Unix seconds).
+
+    `client` is the version that the client gave at its login, such as `v1.5.5`.
+    """
 
     inner: str
     node: str
@@ -40,6 +43,7 @@ class Ticket:
     role: str
     fingerprint: str
     expires: float | None
+    client: str = ""
 
 
 class Seal:

@@ -73,10 +73,10 @@ class Sessions:
                 f"{principal.name} has too many open sessions: DETACH one, or try again in a moment",
             )
 
-    def open(self, principal: Principal, node: Node, inner: str) -> Session:
-        """A new session, and the sealed id for its client."""
+    def open(self, principal: Principal, node: Node, inner: str, client: str) -> Session:
+        """A new session, and the sealed id for its client, which said at its login that it is `client`."""
         ticket = Ticket(
-            inner, node.name, principal.name, principal.role, principal.fingerprint, principal.expires
+            inner, node.name, principal.name, principal.role, principal.fingerprint, principal.expires, client
         )
         session = self._note(self._seal.close(ticket), ticket, principal, node)
         session.plain = True

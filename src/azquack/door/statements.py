@@ -119,7 +119,7 @@ class Statements:
             return wire.parse_text(await run(statement))
 
         try:
-            return await natives.translate(sql, natives.Node(run, text))
+            return await natives.translate(sql, natives.Node(run, text), session.ticket.client)
         except natives.Ambiguous as error:
             raise Refusal("ambiguous", str(error)) from None
         except StatementError as error:
