@@ -26,8 +26,8 @@ from azquack import epochs
 from azquack.backup.backups import Backups
 from azquack.backup.looks import Looks
 from azquack.backup.manifest import Manifest, parse
+from azquack.backup.note import Note
 from azquack.backup.places import BlobPlace, DirectoryPlace, Place, place_for
-from azquack.backup.restore import Note, notes
 from azquack.backup.retention import Retention
 from azquack.backup.standing import Standing
 from azquack.channel import Message, decode, encode
@@ -399,6 +399,9 @@ def test_a_dropped_table_comes_back_whole_though_the_lake_was_maintained(
     assert "kept: backups from before the restore" in operator.well("maintain")
     assert later.exists()
     shutil.rmtree(operator.place)
+    assert "nothing is deleted: backups were taken to" in operator.run("maintain").stdout
+    assert later.exists()
+    operator.well("backup", "forget", str(operator.place))
     operator.well("maintain")
     assert not later.exists()
 
@@ -410,6 +413,7 @@ def test_files_of_a_dropped_table_go_once_no_backup_needs_them(operator: Operato
     operator.well("maintain", *HARD)
     [file] = operator.files("gone")
     shutil.rmtree(operator.place)
+    operator.well("backup", "forget", str(operator.place))
     operator.well("maintain", *HARD)
     assert not file.exists()
 
@@ -441,7 +445,7 @@ def test_a_damaged_backup_is_found_and_not_restored(operator: Operator, home: Pa
     # One that was cut short stops every maintenance, until one is finished.
     Note(datetime.now(UTC), done=False).write(DirectoryPlace(operator.place))
     operator.well("restore", "--yes", *at)
-    assert all(each.done for each in notes(DirectoryPlace(operator.place)))
+    assert all(each.done for each in backups_in(operator.place).inventory().notes)
 
 
 def test_nothing_is_maintained_during_a_restore(operator: Operator) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack.backup.manifest import Manifest
-from azquack.backup.restore import Note
 from azquack.check import checks
-from azquack.errors import BackupError, LakeError
-from azquack.maintain.bounds import Bounds, bounds
-from azquack.maintain.lake import opened
+from azquack.errors import LakeError
+from azquack.maintain.bounds import OPEN, Bounds, Clocks, bounds
+from azquack.maintain.deletion import Deletion
+from azquack.maintain.lake import METADATA, opened, storage_time
+from azquack.maintain.protection import Protection
 from azquack.maintain.report import sizes
 from azquack.maintain.steps import PLANNED, Maintenance, Options, Outcome
 from azquack.metadata import Metadata
@@ -66,10 +66,25 @@ def everything_goes(dry_run: bool = False) -> Options:
     return Options(Bounds(soon, soon, soon), dry_run)
 
 
-def maintain(lake: DiskLake, options: Options) -> list[Outcome]:
+def maintenance_of(
+    lake: DiskLake, connection: duckdb.DuckDBPyConnection, options: Options, protection: Protection
+) -> Maintenance:
+    def run(statement: str) -> None:
+        connection.execute(statement.format(schema=f"{METADATA}."))
+
+    deletion = Deletion(connection, f"{lake.data}/", protection, lake.path, lambda: METADATA, run)
+    return Maintenance(connection, options, deletion)
+
+
+def maintain(lake: DiskLake, options: Options, protection: Protection | None = None) -> list[Outcome]:
     with attached(lake) as connection:
-        maintenance = Maintenance(connection, options)
+        maintenance = maintenance_of(lake, connection, options, protection or Protection())
         return list(maintenance.run(maintenance.steps()))
+
+
+def defaults() -> Options:
+    now = datetime.now(UTC)
+    return Options(bounds(Clocks(now, now, now), WEEK, DAY))
 
 
 def content(lake: DiskLake) -> list[object]:
@@ -83,7 +98,7 @@ def test_the_rows_are_the_same_in_fewer_files(lake: DiskLake) -> None:
     before, files = content(lake), len(lake.files())
     with attached(lake) as connection:
         was = sizes(connection, f"{lake.data}/")
-        maintenance = Maintenance(connection, everything_goes())
+        maintenance = maintenance_of(lake, connection, everything_goes(), Protection())
         outcomes = list(maintenance.run(maintenance.steps()))
         # The snapshots before the merge still need its sources; the next run expires them.
         later = list(maintenance.run(maintenance.steps()))
@@ -105,8 +120,7 @@ def test_the_rows_are_the_same_in_fewer_files(lake: DiskLake) -> None:
 def test_the_defaults_keep_every_snapshot_and_file_of_today(lake: DiskLake) -> None:
     files = lake.files()
     snapshots = lake.metadata("SELECT snapshot_id, snapshot_time FROM ducklake_snapshot")
-    now = datetime.now(UTC)
-    maintain(lake, Options(bounds(now, WEEK, DAY, [], [])))
+    maintain(lake, defaults())
     assert files <= lake.files()
     assert set(snapshots) <= set(lake.metadata("SELECT snapshot_id, snapshot_time FROM ducklake_snapshot"))
     assert lake.lake("SELECT count(*), sum(i) FROM t AT (VERSION => 3)") == [(2000, sum(range(2000)))]
@@ -119,7 +133,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(lake: DiskLake) -> N
     shutil.copy(lake.catalog, copied)
     with attached(lake) as connection:
         connection.execute(f"ATTACH '{copied}' AS {PLANNED} (READ_ONLY)")
-        maintenance = Maintenance(connection, everything_goes(dry_run=True))
+        maintenance = maintenance_of(lake, connection, everything_goes(dry_run=True), Protection())
         outcomes = {(each.step, each.table): each for each in maintenance.run(maintenance.steps())}
     assert not [each for each in outcomes.values() if each.problem]
     assert outcomes["flush", "main.t"].done == "3 inlined rows to Parquet"
@@ -144,7 +158,7 @@ def test_only_orphans_that_are_old_enough_go(lake: DiskLake) -> None:
     foreign = lake.data / "notes.txt"
     foreign.write_text("not ours")
     os.utime(foreign, (1, 1))
-    maintain(lake, Options(bounds(datetime.now(UTC), WEEK, DAY, [], [])))
+    maintain(lake, defaults())
     assert young.exists()
     assert not old.exists()
     assert foreign.exists()
@@ -167,41 +181,46 @@ def test_a_lake_that_is_not_there_is_refused_in_a_sentence(lake: DiskLake) -> No
         pass
 
 
-def backup_of(time: datetime) -> Manifest:
-    return Manifest(time, 1, "", 1, time, "", {})
+def test_things_go_by_the_clock_of_who_dated_them() -> None:
+    catalog, storage = NOW, NOW + timedelta(minutes=1)
+    made = bounds(Clocks(catalog, storage, NOW), WEEK, DAY)
+    assert (made.snapshots, made.files, made.orphans) == (NOW - WEEK, NOW - DAY, storage - DAY)
 
 
-def test_without_backups_files_stay_for_a_day() -> None:
-    made = bounds(NOW, WEEK, DAY, [], [])
-    assert (made.snapshots, made.files, made.orphans) == (NOW - WEEK, NOW - DAY, NOW - DAY)
-    assert not made.keep_orphans
+def test_what_an_open_transaction_may_have_written_is_no_orphan_whatever_is_asked_for() -> None:
+    assert bounds(Clocks(NOW, NOW, NOW), WEEK, timedelta()).orphans == NOW - OPEN
 
 
-def test_files_stay_as_long_as_the_oldest_backup() -> None:
-    oldest = NOW - timedelta(days=20)
-    made = bounds(NOW, WEEK, DAY, [backup_of(NOW), backup_of(oldest)], [])
-    assert made.files == oldest - timedelta(hours=1)
-    assert bounds(NOW, WEEK, DAY, [backup_of(NOW)], []).files == NOW - DAY
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("ahead", [DAY, -DAY, timedelta(minutes=6)])
+def test_clocks_that_differ_are_refused_in_a_sentence(which: int, ahead: timedelta) -> None:
+    times = [NOW] * 3
+    times[which] += ahead
+    with pytest.raises(LakeError, match="the clocks differ: the catalog says"):
+        Clocks(*times).agree()
+    Clocks(NOW, NOW + timedelta(minutes=4), NOW).agree()
 
 
-def test_nobody_maintains_while_a_restore_is_under_way() -> None:
-    with pytest.raises(BackupError, match="a restore is under way"):
-        bounds(NOW, WEEK, DAY, [], [Note(NOW, done=False)])
+def test_the_storage_says_what_time_it_is(lake: DiskLake) -> None:
+    with attached(lake) as connection:
+        assert abs(storage_time(connection, f"{lake.data}/") - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_orphans_stay_while_a_backup_from_before_a_restore_does() -> None:
-    restored = Note(NOW - DAY, done=True)
-    before, after = backup_of(NOW - 2 * DAY), backup_of(NOW - DAY / 2)
-    assert (
-        "kept: backups from before the restore" in bounds(NOW, WEEK, DAY, [before], [restored]).keep_orphans
-    )
-    assert not bounds(NOW, WEEK, DAY, [after], [restored]).keep_orphans
-    assert not bounds(NOW, WEEK, DAY, [], [restored]).keep_orphans
-
-
-def test_kept_orphans_are_kept(lake: DiskLake) -> None:
-    orphan = make_orphan(lake, age=2 * 86400)
-    now = datetime.now(UTC)
-    outcomes = maintain(lake, Options(Bounds(now, now, now, keep_orphans="kept: because")))
+@pytest.mark.parametrize("orphans_only", [True, False])
+def test_what_is_protected_is_kept_and_the_report_says_why(lake: DiskLake, orphans_only: bool) -> None:
+    orphan, files = make_orphan(lake, age=2 * 86400), lake.files()
+    why = "kept: because"
+    protection = Protection(orphans_reason=why) if orphans_only else Protection(reason=why)
+    outcomes = maintain(lake, everything_goes(), protection)
     assert outcomes[-1] == Outcome("orphans", "", done="kept: because")
     assert orphan.exists()
+    if not orphans_only:
+        assert files <= lake.files()
+        assert not [each for each in outcomes if each.problem]
+
+
+def test_a_protection_that_somebody_must_see_to_is_a_problem(lake: DiskLake) -> None:
+    files = lake.files()
+    outcomes = maintain(lake, everything_goes(), Protection(reason="of that", wrong=True))
+    assert [each.problem for each in outcomes if each.problem] == ["nothing is deleted: of that"] * 2
+    assert files <= lake.files()

@@ -2,7 +2,10 @@
 
 copy.py       a consistent copy of a catalog that is being served
 manifest.py   what is known of one backup
+note.py       what a restore leaves in their place
 places.py     where backups lie: a directory, az://container/prefix
+inventory.py  what lies in a place, whole, damaged or of another lake, in its order
+record.py     what the catalog knows of the places of its backups
 retention.py  which of them are kept
 backups.py    take, list, fetch and prune them
 restore.py    one of them into place

@@ -11,15 +11,18 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from azquack import client
+from azquack import client, lake_id
+from azquack.backup import record
+from azquack.backup.record import Noted
 from azquack.client import Target
 from azquack.errors import BackupError
 from azquack.keeper import PASSING
+from azquack.lake_id import LakeId
 from azquack.sql import first_line, identifier, literal
 
 _COPY = "copied"
@@ -41,11 +44,16 @@ _STATE = """
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A moment of a catalog: two states with the same `fingerprint` hold the same metadata."""
+    """A moment of a catalog: two states with the same `fingerprint` hold the same metadata.
+
+    `lake` and `epoch` are what the catalog says of itself, '' and 0 when it does not (`azquack.lake_id`).
+    """
 
     snapshot: int
     snapshot_time: datetime
     fingerprint: str
+    lake: str = ""
+    epoch: int = 0
 
 
 class Session:
@@ -58,16 +66,35 @@ class Session:
         """What `statement` gives when the catalog's node runs it in this session's transaction."""
         return self._connection.execute(_query(statement)).fetchall()
 
+    def identity(self) -> LakeId:
+        """Which lake the catalog says that it is."""
+        rows = self.remote(lake_id.READ) if lake_id.TABLE in self._names() else []
+        return LakeId(str(rows[0][0]), int(str(rows[0][1]))) if rows else LakeId()
+
     def state(self) -> State | None:
         """Where the catalog stands; None when it holds no lake yet."""
-        rows = self.remote(_STATE) if self._has_lake() else []
+        rows = self.remote(_STATE) if "ducklake_snapshot" in self._names() else []
         if not rows:
             return None
         snapshot, time, *rest = rows[0]
         assert isinstance(snapshot, int)
         assert isinstance(time, datetime)
         text = repr((snapshot, time.isoformat(), rest))
-        return State(snapshot, time, hashlib.sha256(text.encode()).hexdigest())
+        identity = self.identity()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return State(snapshot, time, digest, identity.lake, identity.epoch)
+
+    def places(self) -> list[Noted] | None:
+        """Where the catalog knows its backups to lie; None when it is of a version that does not say."""
+        if record.TABLE not in self._names():
+            return None
+        return [Noted(str(place), bool(taken)) for place, taken in self.remote(record.READ)]
+
+    def now(self) -> datetime:
+        """What time it is for the catalog."""
+        [(time,)] = self.remote("SELECT now()")
+        assert isinstance(time, datetime)
+        return time.astimezone(UTC)
 
     def copy(self, to: Path) -> None:
         """Write every table, with its rows and keys, into the new DuckDB file `to`."""
@@ -85,8 +112,8 @@ class Session:
             connection.execute("USE memory")
             connection.execute(f"DETACH {_COPY}")
 
-    def _has_lake(self) -> bool:
-        return any(name == "ducklake_snapshot" for name, _ in self.remote(_TABLES))
+    def _names(self) -> set[str]:
+        return {str(name) for name, _ in self.remote(_TABLES)}
 
 
 def _query(statement: str) -> str:
@@ -121,3 +148,14 @@ def copy_catalog(catalog: Target, to: Path) -> None:
         if opened.state() is None:
             raise BackupError("the catalog holds no lake yet: attach a query replica to it first")
         opened.copy(to)
+
+
+def note(catalog: Target, statement: str) -> None:
+    """Run a statement of `record` in the served catalog. Raises `LakeError`, `BackupError`."""
+    with client.connection(catalog) as connection:
+        try:
+            connection.execute(_query(statement)).fetchall()
+        except duckdb.Error as error:
+            raise BackupError(
+                f"the catalog did not note where its backups lie: {first_line(error)}"
+            ) from None

@@ -3,10 +3,11 @@
 It gets its plan as a JSON line on its standard input, takes a backup when the catalog changed, prunes, and
 tells what it found and did in JSON lines:
 
-known    what lies in the place already: `kept`, and of the newest backup `last`, `size`, `fingerprint`
-same     the catalog is as it was
+known    what lies in the place already: `kept`, and of the newest whole backup `last`, `size`, `fingerprint`, `files`
+empty    the catalog holds no lake yet, nor has it any backup
+same     the catalog is as it was, and so is the newest backup
 lease    a question: the lease on the catalog as it is held, which the next line of the input shall answer
-taken    a backup was taken: `backup` (its name), `last`, `size`, `fingerprint`
+taken    a backup was taken: `backup` (its name), `last`, `size`, `fingerprint`, `files`
 kept     how many there are now: `kept`
 done     the end; or
 failed   the end, with a `sentence`
@@ -24,8 +25,9 @@ from pydantic import SecretStr
 
 from azquack import logs, machine
 from azquack.backup.backups import Backups
+from azquack.backup.copy import session
 from azquack.backup.manifest import Manifest
-from azquack.backup.places import place_for
+from azquack.backup.places import DirectoryPlace, Place, place_for
 from azquack.backup.retention import Retention
 from azquack.channel import ChildChannel, Message
 from azquack.client import Target
@@ -69,24 +71,56 @@ def _look(plan: Message, channel: ChildChannel, answers: SimpleQueue[Message]) -
         return lease is not None and Grant.from_message(lease).held()
 
     settings = Settings.model_validate(plan["settings"])
-    backups = Backups(place_for(settings), Retention.from_settings(settings))
+    place, retention = place_for(settings), Retention.from_settings(settings)
+    catalog = Target(plan["uri"], SecretStr(plan["token"]), tls=False)
     fingerprint = plan["fingerprint"]
     if fingerprint is None:
-        found = backups.listed()
-        channel.send("known", kept=len(found), **(_told(found[0]) if found else {}))
-        fingerprint = found[0].fingerprint if found else None
-    catalog = Target(plan["uri"], SecretStr(plan["token"]), tls=False)
+        with session(catalog) as opened:
+            backups = Backups(place, retention, opened.identity().lake)
+            holds_lake = opened.state() is not None
+        newest = _known(backups, channel)
+        if not holds_lake and newest is None:
+            channel.send("empty")
+            return
+        fingerprint = newest.fingerprint if newest else None
+    backups = Backups(place, retention)
     taken = backups.take(catalog, unless=fingerprint, owned=owned)
     if taken is None:
         channel.send("same")
         return
-    channel.send("taken", backup=taken.name, **_told(taken))
-    backups.prune(datetime.now(UTC))
+    channel.send("taken", backup=taken.name, **_told(taken, place))
+    backups = Backups(place, retention, taken.lake)
+    backups.prune(datetime.now(UTC), taken)
     channel.send("kept", kept=len(backups.listed()))
 
 
-def _told(backup: Manifest) -> Message:
-    return {"last": backup.time.timestamp(), "size": backup.size, "fingerprint": backup.fingerprint}
+def _known(backups: Backups, channel: ChildChannel) -> Manifest | None:
+    """Tell what lies in the place; the newest backup when it is whole."""
+    found = backups.inventory()
+    for each in found.damaged:
+        log.warning("a backup is damaged", extra={"backup": each.name, "reason": each.reason})
+    if found.foreign:
+        lakes = sorted({each.lake for each in found.foreign})
+        log.warning("the place holds backups of other lakes too: they are left alone", extra={"lakes": lakes})
+    newest = found.backups[0] if found.backups else None
+    if newest and not backups.is_whole(newest):
+        log.warning("a backup is damaged", extra={"backup": newest.name, "reason": "its data was changed"})
+        newest = None
+    channel.send("known", kept=len(found.backups), **(_told(newest, backups.place) if newest else {}))
+    return newest
+
+
+def _told(backup: Manifest, place: Place) -> Message:
+    """What the backup process shall know of `backup`: also its files, where it can see whether they change."""
+    files = []
+    if isinstance(place, DirectoryPlace):
+        files = [str(place.path.absolute() / name) for name in (backup.file, backup.manifest_file)]
+    return {
+        "last": backup.time.timestamp(),
+        "size": backup.size,
+        "fingerprint": backup.fingerprint,
+        "files": files,
+    }
 
 
 def _hear(channel: ChildChannel, answers: SimpleQueue[Message]) -> None:

@@ -6,15 +6,16 @@ az://CONTAINER[/PREFIX]  Azure Blob Storage, with the account and the identity o
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from azquack import drafts
 from azquack.errors import BackupError, SettingError
 from azquack.settings import Settings
 from azquack.storage.container import container_client, sentence
@@ -23,14 +24,34 @@ if TYPE_CHECKING:
     from azure.storage.blob import ContainerClient
 
 DIRECTORY = "backups"
+# What AzQuack before there were locks on drafts left behind.
+_OLD_DRAFT = re.compile(r"\.(?:\d{8}T\d{6}\.\d{6}Z\.(?:json|duckdb\.gz)|restored-[\dT.]+Z\.note)")
 _AZURE = re.compile(r"az://(?P<container>[a-z0-9-]{3,63})(?:/(?P<prefix>.*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file in a place: its size in bytes, and when it was written, by the clock of the place."""
+
+    size: int
+    modified: datetime
 
 
 class Place(Protocol):
     """A place for backups; every method raises `BackupError` when the place fails."""
 
+    @property
+    def uri(self) -> str:
+        """The place as the setting AZQUACK_BACKUP_TO names it, from any directory."""
+
+    def entries(self) -> dict[str, Entry]:
+        """All files by their names, without what is still being written."""
+
     def names(self) -> list[str]:
         """The names of all files, sorted."""
+
+    def sweep(self) -> None:
+        """Remove what killed processes were writing."""
 
     def get(self, name: str, to: Path) -> None:
         """Write the file `name` to `to`."""
@@ -64,12 +85,32 @@ class DirectoryPlace:
 
     path: Path
 
-    def names(self) -> list[str]:
-        """The names of all files, sorted."""
+    @property
+    def uri(self) -> str:
+        """The directory, absolute."""
+        return str(self.path.absolute())
+
+    def entries(self) -> dict[str, Entry]:
+        """All files by their names; those of which the name begins with a dot are drafts, or nobody's business."""
+        found = {}
         with self._failing("listed"):
             if not self.path.exists():
-                return []
-            return sorted(each.name for each in self.path.iterdir() if each.is_file())
+                return {}
+            for each in self.path.iterdir():
+                # What another process deletes meanwhile is not there.
+                with suppress(FileNotFoundError):
+                    if each.is_file() and not each.name.startswith("."):
+                        state = each.stat()
+                        found[each.name] = Entry(state.st_size, _time(state.st_mtime))
+        return found
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted."""
+        return sorted(self.entries())
+
+    def sweep(self) -> None:
+        """Remove the drafts of killed processes."""
+        drafts.sweep_files(self.path, also=_OLD_DRAFT)
 
     def get(self, name: str, to: Path) -> None:
         """Write the file `name` to `to`."""
@@ -78,15 +119,11 @@ class DirectoryPlace:
 
     def put(self, name: str, source: Path) -> None:
         """Keep `source` as `name`: whole or not at all."""
-        draft = self.path / f".{name}"
         with self._failing("written"):
             # Whoever holds a backup reads the encryption keys in it.
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with source.open("rb") as data, draft.open("wb") as out:
+            with source.open("rb") as data, drafts.file(self.path / name) as out:
                 shutil.copyfileobj(data, out)
-                out.flush()
-                os.fsync(out.fileno())
-            draft.replace(self.path / name)
 
     def delete(self, name: str) -> None:
         """Remove the file `name`; nothing happens when it is not there."""
@@ -110,12 +147,26 @@ class BlobPlace:
     container: ContainerClient
     prefix: str
 
+    @property
+    def uri(self) -> str:
+        """az://CONTAINER/PREFIX/."""
+        return f"az://{self.container.container_name}/{self.prefix}"
+
+    def entries(self) -> dict[str, Entry]:
+        """All blobs by their names."""
+        with self._failing("listed"):
+            found = {
+                str(each.name).removeprefix(self.prefix): Entry(int(each.size), each.last_modified)
+                for each in self.container.list_blobs(name_starts_with=self.prefix)
+            }
+        return {name: entry for name, entry in found.items() if "/" not in name}
+
     def names(self) -> list[str]:
         """The names of all files, sorted."""
-        with self._failing("listed"):
-            found = self.container.list_blob_names(name_starts_with=self.prefix)
-            names = [str(each).removeprefix(self.prefix) for each in found]
-        return sorted(each for each in names if "/" not in each)
+        return sorted(self.entries())
+
+    def sweep(self) -> None:
+        """Nothing: a blob that was cut short shows nowhere, and the service removes its blocks."""
 
     def get(self, name: str, to: Path) -> None:
         """Write the file `name` to `to`."""
@@ -144,5 +195,12 @@ class BlobPlace:
         try:
             yield
         except AzureError as error:
-            place = f"az://{self.container.container_name}/{self.prefix}"
-            raise BackupError(f"the backup place {place} cannot be {done}: {sentence(error)}") from None
+            raise BackupError(f"the backup place {self.uri} cannot be {done}: {sentence(error)}") from None
+
+
+def _time(seconds: float) -> datetime:
+    """What no calendar holds is long ago."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

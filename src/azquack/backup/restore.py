@@ -1,60 +1,23 @@
-"""A backup into place, as an epoch of its own, with the old file kept.
-
-A restore leaves a note in the backup place. While it says that the restore runs, nobody may maintain the
-lake; afterwards it tells `azquack maintain` that backups from before it may name files which the restored
-catalog does not know, and which are no orphans therefore.
-"""
+"""A backup into place, as an epoch of its own, with the old file kept."""
 
 from __future__ import annotations
 
-import json
-import tempfile
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from azquack import epochs
+from azquack import drafts, epochs
 from azquack.backup.backups import Backups
 from azquack.backup.manifest import Manifest
-from azquack.backup.places import Place
+from azquack.backup.note import Note
 from azquack.errors import BackupError
 from azquack.lease import Lease
 
-_NOTE = "restored-"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A restore that began at `time` (UTC); `done` says whether it came to its end."""
-
-    time: datetime
-    done: bool
-
-    @property
-    def name(self) -> str:
-        """Its name in the place."""
-        return f"{_NOTE}{self.time:%Y%m%dT%H%M%S.%fZ}.note"
-
-    def write(self, place: Place) -> None:
-        """Put it into the place. Raises `BackupError`."""
-        with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
-            path = Path(scratch) / "note"
-            path.write_text(json.dumps({"time": self.time.isoformat(), "done": self.done}) + "\n")
-            place.put(self.name, path)
-
-
-def notes(place: Place) -> list[Note]:
-    """The notes of all restores, the oldest first. Raises `BackupError`."""
-    found = []
-    with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
-        for name in place.names():
-            if name.startswith(_NOTE):
-                path = Path(scratch) / name
-                place.get(name, path)
-                values = json.loads(path.read_text())
-                found.append(Note(datetime.fromisoformat(values["time"]), bool(values["done"])))
-    return found
+# Its directory in that of the catalog.
+_DRAFT = ".restoring-"
+_MEGABYTE = 1e6
 
 
 def restore(
@@ -65,25 +28,54 @@ def restore(
     `inspect` looks at the fetched file and raises when it will not do. The restored file is a new epoch under
     `lease`, which nobody else may hold. Raises `BackupError`, `LakeError`.
     """
-    with tempfile.TemporaryDirectory(prefix=".restoring-", dir=directory) as scratch:
-        draft = Path(scratch) / epochs.FILE
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackupError(f"the catalog directory {directory} cannot be made: {error.strerror}") from None
+    drafts.sweep_directories(directory, _DRAFT)
+    _room_for(wanted, directory)
+    with drafts.directory(directory, _DRAFT) as scratch:
+        draft = scratch / epochs.FILE
         backups.fetch(wanted, draft)
         inspect(draft)
         grant = lease.acquire()
         if grant is None:
             raise BackupError(f"the catalog in {directory} is in use: stop it first, then restore")
         try:
-            note = Note(datetime.now(UTC), done=False)
+            note = Note(datetime.now(UTC), done=False, lake=wanted.lake, epoch=grant.epoch)
             note.write(backups.place)
-            kept = epochs.keep(directory, f"{epochs.FILE}.before-restore-{note.time:%Y%m%dT%H%M%SZ}")
+            kept = epochs.keep(directory, f"{scratch.name}/kept")
             lease.renew(grant)
+            name = f"{epochs.FILE}.before-restore-{note.time:%Y%m%dT%H%M%SZ}"
+            kept = _into_place(kept, directory / name) if kept else None
             restored = epochs.begin(directory, grant.epoch, draft)
             epochs.settle(restored)
         finally:
             lease.release(grant)
-    Note(note.time, done=True).write(backups.place)
+    replace(note, done=True).write(backups.place)
     # The old note is the same file; one left by a restore that was cut short is settled by this one.
-    for stale in notes(backups.place):
+    for stale in backups.inventory().notes:
         if not stale.done:
-            Note(stale.time, done=True).write(backups.place)
+            replace(stale, done=True).write(backups.place)
     return restored, kept
+
+
+def _into_place(draft: Path, kept: Path) -> Path:
+    for suffix in epochs.PARTS:
+        part = Path(f"{draft}{suffix}")
+        if part.exists():
+            part.rename(f"{kept}{suffix}")
+    return kept
+
+
+def _room_for(wanted: Manifest, directory: Path) -> None:
+    """Raises `BackupError` when the backup and a copy of the old catalog do not fit into `directory`."""
+    old = sum(path.stat().st_size for suffix in epochs.PARTS
+              if (path := Path(f"{epochs.newest(directory)}{suffix}")).exists())  # fmt: skip
+    needed = wanted.size + max(wanted.unpacked, wanted.size) + old
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise BackupError(
+            f"a restore needs {needed / _MEGABYTE:,.0f} MB in {directory}, for the backup, its unpacked file and a "
+            f"copy of the old catalog, and {free / _MEGABYTE:,.0f} MB are free: make room first"
+        )

@@ -34,11 +34,15 @@ class Retention:
     def kept(self, times: Sequence[datetime]) -> set[datetime]:
         """Those of `times` that stay; hours, days and weeks in which nothing changed do not count."""
         newest_first = sorted(times, reverse=True)
-        keep = set(newest_first[: self.recent])
+        return {newest_first[each] for each in self.places(newest_first)}
+
+    def places(self, newest_first: Sequence[datetime]) -> set[int]:
+        """The same for times that are in order already, by their places in it: several may be one moment."""
+        keep = set(range(min(max(self.recent, 1), len(newest_first))))
         for name, period in _PERIODS.items():
             seen: set[tuple[int, ...]] = set()
-            for time in newest_first:
+            for place, time in enumerate(newest_first):
                 if period(time) not in seen and len(seen) < getattr(self, name):
                     seen.add(period(time))
-                    keep.add(time)
+                    keep.add(place)
         return keep

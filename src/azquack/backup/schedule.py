@@ -21,6 +21,9 @@ SAY = 3600.0
 # A commit is in the files before a reader sees it, for as long as the disk takes to write: not longer than this, in
 # seconds. What is younger when a look begins, the look may have missed.
 SETTLE = 10.0
+# How often it is looked whether the newest backup is still there and whole, where its files cannot be watched, in
+# seconds.
+VERIFY = 900.0
 
 
 class Schedule:
@@ -33,6 +36,9 @@ class Schedule:
         # As it was before the last look that went well, where the look saw all that is in it.
         self._seen: Stamp | None = None
         self._fingerprint: str | None = None
+        # The files of the newest backup, where they can be watched, and how they were when it was last seen whole.
+        self._backup: tuple[Sequence[str], Stamp | None] = ((), None)
+        self._verified = 0.0
         self._said = 0.0
         self._stopping = threading.Event()
         self.standing = Standing()
@@ -53,22 +59,34 @@ class Schedule:
         """Take a backup when the catalog changed; a failure goes into the log and the standing."""
         began = time.time()
         stamp = stamp_of(self._files)
-        if stamp is not None and stamp == self._seen:
+        whole = self._is_whole(began)
+        if whole and stamp is not None and stamp == self._seen:
             self._same(began)
             return
         self._seen = None
+        if not whole:
+            # The look reads the place anew.
+            self._fingerprint = None
+            self._verified = began
         try:
             backup = self._run(began)
         except BackupError as error:
             self.standing.failed += 1
             self.standing.problem = str(error)
             log.warning("the backup failed", extra={"reason": str(error)})
+            # What the next look knows of the place it reads there.
+            self._fingerprint = None
             return
         if stamp is not None and quiet_since(stamp, began - min(self._every, SETTLE)):
             self._seen = stamp
         if backup:
             seconds = round(time.time() - began, 2)
             log.info("backed up", extra={"backup": backup, "bytes": self.standing.size, "seconds": seconds})
+
+    def _is_whole(self, now: float) -> bool:
+        """Whether the newest backup is as it was, as far as can be told without a look."""
+        files, stamp = self._backup
+        return stamp_of(files) == stamp if files else now - self._verified < VERIFY
 
     def _run(self, began: float) -> str:
         """One look, into the standing; the name of the backup that was taken, or ''. Raises `BackupError`."""
@@ -79,6 +97,9 @@ class Schedule:
             if "fingerprint" in message:
                 self._fingerprint = message["fingerprint"]
                 standing.last, standing.size = message["last"], message["size"]
+                self._backup = (message["files"], stamp_of(message["files"]))
+            elif message["event"] == "known":
+                self._backup, standing.last, standing.size = ((), None), 0.0, 0
             if message["event"] == "taken":
                 backup, self._said = message["backup"], began
                 standing.taken += 1

@@ -48,9 +48,15 @@ def main() -> None:
     except AzQuackError as error:
         print(f"azquack: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of our output has gone, as `head` does.
+            sys.stderr.close()
+            sys.exit(0)
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"azquack: this machine failed: {(error.strerror or str(error)).lower()}{where}", file=sys.stderr
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output has gone, as `head` does.
-        sys.stderr.close()
-        sys.exit(0)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
+from azquack import epochs, lake_id
 from azquack.backup.backups import Backups
+from azquack.backup.copy import session
 from azquack.backup.places import place_for
 from azquack.backup.retention import Retention
 from azquack.client import Target
-from azquack.errors import LakeError, SettingError
+from azquack.errors import AzQuackError, LakeError, SettingError
 from azquack.local import LakeDirectory
 from azquack.settings import Settings, required
 from azquack.sources import load
@@ -34,6 +38,18 @@ class Site:
     def backups(self) -> Backups:
         """The backups of its catalog. Raises `SettingError`."""
         return Backups(place_for(self.settings), Retention.from_settings(self.settings))
+
+    def identity(self) -> str:
+        """The id of the lake, as its data path, its running catalog or its catalog's file says; '' when none does."""
+        path = self.settings.data_path
+        if path and "://" not in path:
+            with suppress(OSError, UnicodeDecodeError):
+                if found := lake_id.lake_in((Path(path).expanduser() / lake_id.MARK).read_text()):
+                    return found
+        if self.directory is None and self.settings.catalog:
+            with suppress(AzQuackError), session(self.catalog) as opened:
+                return opened.identity().lake
+        return _identity_in(epochs.newest(self.settings.catalog_dir)) if self.settings.catalog_dir else ""
 
     @property
     def tokens(self) -> TokenSource:
@@ -94,3 +110,14 @@ def site(directory: Path | None, flags: Mapping[str, Any]) -> Site:
         )
     own = {"catalog_dir": lake.catalog_dir, "data_path": settings.data_path or str(lake.data_path)}
     return Site(settings.model_copy(update=own), lake)
+
+
+def _identity_in(catalog: Path) -> str:
+    """The lake of the file `catalog`; '' when that is not there, is being served or cannot be read."""
+    try:
+        with duckdb.connect(str(catalog), read_only=True) as connection:
+            return lake_id.read(
+                connection, connection.execute("SELECT current_database()").fetchall()[0][0]
+            ).lake
+    except duckdb.Error:
+        return ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import duckdb
 
-from azquack import extensions
+from azquack import extensions, lake_id
 from azquack.errors import LakeError
 from azquack.home import private_home
 from azquack.metadata import Metadata
@@ -15,6 +16,8 @@ from azquack.sql import Statement, first_line, literal
 from azquack.storage import Storage
 
 NAME = "lake"
+# Written into the data path to see what time it is there, and deleted again.
+PROBE = "clock.azquack"
 METADATA = f"__ducklake_metadata_{NAME}"
 
 
@@ -46,3 +49,25 @@ def _run(connection: duckdb.DuckDBPyConnection, each: Statement) -> None:
         connection.execute(each.text)
     except duckdb.Error as error:
         raise LakeError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
+
+
+def storage_time(connection: duckdb.DuckDBPyConnection, data_path: str) -> datetime:
+    """What time it is for the storage: that of the file `PROBE`, which is written now. Raises `LakeError`."""
+    probe = f"{data_path}{PROBE}"
+    try:
+        connection.execute(f"COPY (SELECT 1 AS probe) TO {literal(probe)} (FORMAT csv)")
+        rows = connection.execute(f"SELECT last_modified FROM read_blob({literal(probe)})").fetchall()
+    except duckdb.Error as error:
+        raise LakeError(f"the data path {data_path} cannot be written: {first_line(error)}") from None
+    time = rows[0][0]
+    assert isinstance(time, datetime)
+    return time.astimezone(UTC)
+
+
+def lake_in(connection: duckdb.DuckDBPyConnection, data_path: str) -> str:
+    """The lake whose mark stands in the data path; '' when there is none. Raises `LakeError`."""
+    try:
+        rows = connection.execute(lake_id.mark_reading(data_path)).fetchall()
+    except duckdb.Error as error:
+        raise LakeError(f"the data path {data_path} cannot be read: {first_line(error)}") from None
+    return lake_id.lake_in(str(rows[0][0])) if rows else ""

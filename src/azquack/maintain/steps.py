@@ -15,7 +15,9 @@ from functools import partial
 
 import duckdb
 
+from azquack.errors import AzQuackError, BackupError
 from azquack.maintain.bounds import Bounds
+from azquack.maintain.deletion import Deletion
 from azquack.maintain.lake import NAME
 from azquack.sql import first_line, identifier, literal
 
@@ -24,6 +26,13 @@ TRIES = 5
 # A copy of the catalog, attached under this name, from which a dry run tells what would be done: DuckLake's
 # own dry runs do not cover it, and a Quack catalog does not join two of its tables.
 PLANNED = "planned"
+# What the link says once it has waited long enough for the catalog.
+_AWAY = (
+    "The catalog did not come back",
+    "Could not connect",
+    "Could not establish",
+    "Failed to send message",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +67,21 @@ class Outcome:
 
 
 class Maintenance:
-    """The maintenance of the lake that is attached to `connection` as `lake`."""
+    """The maintenance of the lake that is attached to `connection` as `lake`.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, options: Options) -> None:
+    It deletes files by `deletion` only.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        options: Options,
+        deletion: Deletion,
+    ) -> None:
         self._connection = connection
         self._options = options
+        self._deletion = deletion
+        self._protection = deletion.protection
 
     def steps(self) -> list[Step]:
         """Every step, in order: what is merged first needs no space that is freed last."""
@@ -79,8 +98,12 @@ class Maintenance:
         for step in steps:
             try:
                 yield Outcome(step.name, step.table, done=step.run())
-            except duckdb.Error as error:
+            except (duckdb.Error, AzQuackError) as error:
                 yield Outcome(step.name, step.table, problem=first_line(error))
+                if any(sign in str(error) for sign in _AWAY):
+                    # Each further step would wait as long for it, and fail as well.
+                    yield Outcome("the rest", "", problem="not done: the catalog is gone")
+                    return
 
     def _tables(self) -> list[tuple[str, str]]:
         rows = self._connection.execute(
@@ -140,16 +163,28 @@ class Maintenance:
         return f"{done[0]:,} files to {done[1]:,}" if done else ""
 
     def _clean_up(self) -> str:
-        older = self._option("older_than", self._options.bounds.files)
-        count = self._sum("1", f"ducklake_cleanup_old_files({literal(NAME)}, {older})")
-        return f"{count:,} files that no snapshot needs" if count else ""
+        if self._protection.reason:
+            return self._kept()
+        found = self._deletion.old_files(self._options.bounds.files)
+        if not self._options.dry_run:
+            self._deletion.delete(list(found))
+            self._deletion.forget(list(found.values()))
+        return f"{len(found):,} files that no snapshot needs" if found else ""
 
     def _orphans(self) -> str:
-        if self._options.bounds.keep_orphans:
-            return self._options.bounds.keep_orphans
-        older = self._option("older_than", self._options.bounds.orphans)
-        count = self._sum("1", f"ducklake_delete_orphaned_files({literal(NAME)}, {older})")
-        return f"{count:,} files that nobody names" if count else ""
+        if self._protection.reason:
+            return self._kept()
+        if self._protection.orphans_reason:
+            return self._protection.orphans_reason
+        found = self._deletion.orphans(self._options.bounds.orphans)
+        if not self._options.dry_run:
+            self._deletion.delete(found)
+        return f"{len(found):,} files that nobody names" if found else ""
+
+    def _kept(self) -> str:
+        if self._protection.wrong:
+            raise BackupError(f"nothing is deleted: {self._protection.reason}")
+        return self._protection.reason
 
     def _option(self, name: str, value: datetime) -> str:
         dry = "true" if self._options.dry_run else "false"

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from azquack import machine
+from azquack.backup import record
+from azquack.backup.places import place_for
 from azquack.channel import Message
 from azquack.child import ChildSpec, Ports
 from azquack.errors import LakeError
@@ -47,7 +49,10 @@ def node_plan(settings: Settings, internal_token: str, file: Path) -> NodePlan:
             "storage_compatibility_version": "v1.5.0",
         },
         # A table of more than 24,576 files breaks concurrent reads with the default of 12 chunks.
-        statements=(plain("SET GLOBAL quack_fetch_batch_chunks = 4096"),),
+        statements=(
+            plain("SET GLOBAL quack_fetch_batch_chunks = 4096"),
+            *record.making(place_for(settings).uri if settings.backup_every else None),
+        ),
         extensions=("httpfs", "quack"),
         lockdown=(
             plain("SET enable_external_access = false"),
