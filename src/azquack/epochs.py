@@ -28,6 +28,7 @@ _ADOPTED = ".before-epochs"
 PARTS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 # How long a predecessor that lost the catalog may go on writing before its supervisor ends it.
 PATIENCE = 60.0
+PAUSE = 0.2
 _CHUNK = 4 << 20
 
 
@@ -118,6 +119,7 @@ def _copy(source: Path, target: Path) -> None:
         if time.monotonic() > deadline:
             raise LakeError(f"{source} is still being written to by another process: stop that one first")
         log.info("the catalog still changes: copying it again")
+        time.sleep(PAUSE)
 
 
 def _digest(source: Path, copy: Path | None) -> str:

@@ -54,8 +54,15 @@ class UpstreamError(AzQuackError):
         self.sent = sent
 
 
+class NoAnswerError(UpstreamError):
+    """A Quack server that was reached gave no answer in time; it may still be at work on the request."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, sent=True)
+
+
 class CatalogAwayError(AzQuackError):
-    """The catalog did not come back in time; the statement was not run."""
+    """The catalog could not be asked in time, or gave no answer; the statement changed nothing."""
 
 
 class OutcomeError(AzQuackError):

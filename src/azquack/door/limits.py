@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from azquack import sizes
 from azquack.http import Refusal
 
 KEYS = 10_000
@@ -20,7 +21,7 @@ class Limits:
     """The numbers: rates per second, with a burst of ten seconds' worth; sizes in bytes, waits in seconds."""
 
     login_bytes: int = 32 << 10
-    statement_bytes: int = 16 << 20
+    statement_bytes: int = sizes.STATEMENT
     body_bytes: int = 256 << 20
     head_bytes: int = 16 << 10
     head_seconds: float = 10.0

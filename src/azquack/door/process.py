@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
+from azquack import sizes
 from azquack.backup.metrics import BackupCollector
 from azquack.channel import Message
 from azquack.door.app import Door
@@ -158,7 +159,7 @@ class DoorProcess:
             principals=self._principals,
             seal=Seal(self._plan["seal"]),
             wall=wall,
-            limits=_limits(settings),
+            limits=_limits(settings, public=bool(self._plan["public"])),
             audit=audit,
             native_names=bool(self._plan["public"]),
             read_only=settings.read_only and bool(self._plan["public"]),
@@ -224,9 +225,12 @@ async def _forever(work: Callable[[], Coroutine[Any, Any, float]]) -> None:
         await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, *, public: bool) -> Limits:
+    # The catalog's door must read every commit that a link sends.
+    statement = sizes.STATEMENT if public else sizes.COMMIT
     return Limits(
-        body_bytes=settings.body_limit,
+        statement_bytes=statement,
+        body_bytes=settings.body_limit if public else max(settings.body_limit, statement),
         statement_seconds=settings.statement_timeout,
         abandoned_seconds=settings.abandoned_timeout,
         statements=settings.statements_limit,

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from azquack import wire
-from azquack.errors import CatalogAwayError, StatementError, UpstreamError
+from azquack.errors import CatalogAwayError, NoAnswerError, StatementError, UpstreamError
 from azquack.sentences import BROKE, ENDED, FENCED, INVALID_ID, LOST, UNKNOWN
 from azquack.upstream import Upstream, exchange
 
@@ -20,6 +20,8 @@ ANSWER_IS_LOST = frozenset({BROKE, FENCED})
 NOT_LET_IN = "Authentication failed"
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
+# How often a batch goes out again that was lost on the way and not applied.
+RESENT = 2
 
 
 @dataclass
@@ -49,7 +51,7 @@ log = logging.getLogger(__name__)
 
 
 class Hold:
-    """How long one statement may wait for the catalog, in all its attempts together."""
+    """How long one statement may try to reach the catalog, in all its attempts together."""
 
     def __init__(self, seconds: float, counters: Counters) -> None:
         self._seconds = seconds
@@ -57,15 +59,18 @@ class Hold:
         self._pause = FIRST_PAUSE
         self._counters = counters
         self._held = False
+        self._resent = self._relogins = 0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the time is used up; below 0 afterwards."""
+        return self._deadline - asyncio.get_running_loop().time()
 
     async def wait(self, reason: Exception) -> None:
-        """Returns after a pause that grows; `CatalogAwayError` once the time is used up."""
-        left = self._deadline - asyncio.get_running_loop().time()
+        """Returns after a pause that grows; `CatalogAwayError` once the time is used up, with the last `reason`."""
+        left = self.left
         if left <= 0:
-            raise CatalogAwayError(
-                f"The catalog did not come back within {self._seconds:g} s, so the statement was not run: "
-                f"try again. {reason}"
-            )
+            raise CatalogAwayError(self._last_word(reason))
         if not self._held:
             self._held = True
             self._counters.holds += 1
@@ -73,9 +78,46 @@ class Hold:
         await asyncio.sleep(min(self._pause * random.uniform(0.8, 1.2), left))  # noqa: S311  jitter, not a secret
         self._pause = min(self._pause * 1.6, LONGEST_PAUSE)
 
+    async def log_in_again(self) -> None:
+        """Returns when a statement whose session was lost may try a new one: the first time at once."""
+        if self._relogins:
+            await self.wait(LostSession())
+        self._relogins += 1
+
+    async def resend(self, reason: Exception) -> None:
+        """`wait`, before a batch goes out again that was lost on the way: it may be the one that ends the catalog.
+
+        Raises `CatalogAwayError` also when it went out `RESENT` times already.
+        """
+        if self._resent == RESENT:
+            raise CatalogAwayError(
+                f"The connection to the catalog broke {RESENT + 1} times while it was sent this change, of which "
+                f"nothing was kept. {_without_period(reason)}: see the log of the catalog"
+            )
+        self._resent += 1
+        await self.wait(reason)
+
+    def _last_word(self, reason: Exception) -> str:
+        if isinstance(reason, NoAnswerError):
+            return (
+                "The catalog is there but took too long for this statement, which changed nothing. "
+                f"{_without_period(reason)}: ask for less at once, or try again when it is less busy"
+            )
+        return (
+            f"The catalog did not come back within {self._seconds:g} s, so the statement was not run: "
+            f"try again. {reason}"
+        )
+
+
+def _without_period(reason: Exception) -> str:
+    return str(reason).rstrip(".")
+
 
 class LostSession(Exception):
     """The catalog does not know the session: it refused the request unexecuted."""
+
+    def __init__(self) -> None:
+        super().__init__("The catalog does not know the session that it has just opened")
 
 
 class Session:
@@ -97,9 +139,7 @@ class Session:
             async with asyncio.timeout(self._patience):
                 return await exchange(self._upstream, message)
         except TimeoutError:
-            raise UpstreamError(
-                f"The catalog did not answer within {self._patience:g} s", sent=True
-            ) from None
+            raise NoAnswerError(f"The catalog did not answer within {self._patience:g} s") from None
         except StatementError as error:
             if str(error) in SESSION_IS_GONE:
                 raise LostSession from None
@@ -143,9 +183,12 @@ class Catalog:
                 async with asyncio.timeout(self._patience):
                     answer = await exchange(self._upstream, request)
                 break
-            except (UpstreamError, TimeoutError) as error:
+            except UpstreamError as error:
                 # A login that may have been heard leaves an idle session behind, nothing worse.
                 await hold.wait(error)
+            except TimeoutError:
+                silent = f"The catalog did not answer a login within {self._patience:g} s"
+                await hold.wait(UpstreamError(silent, sent=True))
             except StatementError as error:
                 if str(error).startswith(NOT_LET_IN):
                     raise

@@ -7,14 +7,17 @@ import logging
 import secrets
 from collections import deque
 
-from azquack import wire
+from azquack import sizes, wire
 from azquack.errors import CatalogAwayError, OutcomeError, StatementError, UpstreamError
 from azquack.link import statements
 from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
+from azquack.link.turns import Turns
 
 log = logging.getLogger(__name__)
 
 HEAD_START = 0.2
+# Bytes around the text: the header of its message, the marks of this module.
+FRAME = 16 << 10
 
 
 class Commits:
@@ -24,9 +27,7 @@ class Commits:
         self._catalog = catalog
         self._counters = counters
         self._name = name
-        # DuckLake 1.5.5 fails with "Failed to get path for schema" when transactions that create tables
-        # commit at the same time, and of commits that run side by side one alone can win anyway.
-        self._turn = asyncio.Lock()
+        self._turns = Turns()
         self._late = Latecomers()
         self._newest = (-1, -1)
         self._withheld: set[int] = set()
@@ -37,23 +38,32 @@ class Commits:
         Raises `StatementError` with the catalog's sentence, `CatalogAwayError` when it was not run, and
         `OutcomeError` when neither can be said.
         """
+        _refuse_too_long(sql)
         snapshot = statements.snapshot_of(sql)
-        async with self._turn:
+        async with self._turns.take(len(sql), hold):
             if (self._catalog.generation, snapshot) > self._newest:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
                 marked = statements.marked(sql, mark)
                 text = statements.with_withheld(marked or sql, self._withheld)
-                answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
+                try:
+                    answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
+                except StatementError as error:
+                    if statements.is_duplicate(str(error)):
+                        self._turns.reserve(len(sql))
+                    raise
                 self._newest = (self._catalog.generation, snapshot)
                 self._counters.commits += 1
                 self._late.go_on()
                 return answer, text
+            reserved = self._turns.reserve(len(sql))
         self._counters.conflicts += 1
-        await self._late.turn()
+        if not reserved:
+            await self._late.turn()
         raise StatementError(statements.duplicate(snapshot))
 
     async def write(self, sql: str, hold: Hold) -> bytes:
         """Runs a write that makes no snapshot; as `commit`, but a lost answer is always an `OutcomeError`."""
+        _refuse_too_long(sql)
         return await self._run(statements.atomic(sql) if statements.is_batch(sql) else sql, sql, None, hold)
 
     async def withhold(self, sql: str, hold: Hold) -> bytes:
@@ -70,9 +80,10 @@ class Commits:
                 answer = await session.run(text)
             except LostSession:
                 self._catalog.lost(session)
+                await hold.log_in_again()
             except StatementError as error:
                 self._counters.rollbacks += 1
-                self._counters.conflicts += "violates primary key constraint" in str(error)
+                self._counters.conflicts += statements.is_duplicate(str(error))
                 await self._roll_back(session)
                 raise
             except UpstreamError as error:
@@ -81,6 +92,8 @@ class Commits:
                     await hold.wait(error)
                 elif found := await self._outcome(session, sql, mark, hold):
                     return found
+                else:
+                    await hold.resend(error)
             else:
                 self._catalog.release(session)
                 return answer
@@ -138,6 +151,17 @@ class Commits:
             steps.pop(0)
 
 
+def _refuse_too_long(sql: str) -> None:
+    """Raises `StatementError` for a text that the catalog's gateway would not read."""
+    # In UTF-8 a character has up to four bytes: only a text near the limit is worth encoding.
+    if len(sql) * 4 > sizes.COMMIT and (size := len(sql.encode()) + FRAME) > sizes.COMMIT:
+        raise StatementError(
+            f"This change is too large for one commit of the catalog: {sizes.shown(size)}, of which at most "
+            f"{sizes.shown(sizes.COMMIT)} fit. Inserts of few rows (AZQUACK_INLINING_LIMIT, 10) stay in the catalog, a "
+            "text up to three times over: insert more rows at once, which go to Parquet files, or split the transaction"
+        )
+
+
 class Latecomers:
     """Commits that came too late, told so one after another.
 
@@ -182,6 +206,7 @@ async def read(catalog: Catalog, sql: str, hold: Hold, query_id: int | None = No
             answer = await session.run(sql, query_id)
         except LostSession:
             catalog.lost(session)
+            await hold.log_in_again()
         except UpstreamError as error:
             if error.sent:
                 catalog.discard(session)

@@ -125,7 +125,7 @@ class Proxy:
                 return await self._commits.withhold(sql, hold)
             case _:
                 ask = self._reads.newest if kind is Kind.SNAPSHOT else self._reads.answer
-                answer, session = await ask(sql, hold, query_id)
+                answer, session = await ask(statements.without_pruning(sql), hold, query_id)
                 self._results[answer[answer.rfind(b"\xff\xff\x05\x00") + 4 :]] = session
                 if len(self._results) > REMEMBERED_RESULTS:
                     self._results.popitem(last=False)
@@ -145,6 +145,7 @@ class Proxy:
             self._catalog.lost(session)
             client.transaction = None
             if not begun:
+                await hold.log_in_again()
                 return await self._in_transaction(client, sql, hold)
             client.broken = not ends
             raise StatementError(IN_TRANSACTION) from None
@@ -187,6 +188,7 @@ class Proxy:
                 if client.transaction is not None:
                     client.transaction, client.broken = None, True
                     raise StatementError(IN_TRANSACTION) from None
+                await hold.log_in_again()
                 continue
             except UpstreamError:
                 if client.transaction is None:

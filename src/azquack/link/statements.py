@@ -62,6 +62,15 @@ _OF_MORE = re.compile(
     re.IGNORECASE,
 )
 _TABLE = re.compile(r"\bducklake_\w+")
+# The list of a table's files, up to where the conditions on their statistics begin.
+_FILES = re.compile(
+    r"(?:\s*WITH .+?\n\)\s*)?(?P<list>\s*SELECT data\.data_file_id, .+?\nWHERE data\.table_id=\d+ AND \d+ >= "
+    r"data\.begin_snapshot AND \(\d+ < data\.end_snapshot OR data\.end_snapshot IS NULL\)\s*\n)"
+    r"AND \(data\.data_file_id NOT IN \(SELECT data_file_id FROM col_\d+_stats\)",
+    re.DOTALL,
+)
+PRUNING_CHARACTERS = 128 << 10
+"""Length of a question for a table's files from which its conditions cost more than they save."""
 _NO_EXTRA_INFO = re.compile(
     r"(?P<row>ducklake_snapshot_changes VALUES \(\d+, .*, )NULL(?P<end>\);?\s*)\Z", re.DOTALL
 )
@@ -119,6 +128,17 @@ def tables_of(text: str) -> frozenset[str]:
     return frozenset(_TABLE.findall(text))
 
 
+def without_pruning(read: str) -> str:
+    """A READ that asks for a table's files, without the conditions on their statistics if these are very long.
+
+    They only spare the node files that hold no matching row, which it finds out by itself. DuckDB takes time that
+    grows with the square of their number: 3,000 `AND i <> n` kept the catalog busy for longer than any patience.
+    """
+    if len(read) > PRUNING_CHARACTERS and (match := _FILES.match(read)):
+        return match["list"]
+    return read
+
+
 def is_batch(write: str) -> bool:
     """Whether a WRITE or COMMIT is several statements, as far as its text can tell."""
     return _several(write) and _CHANGING.match(write) is not None
@@ -149,6 +169,11 @@ def find_mark(commit: str, mark: str) -> str:
 def duplicate(snapshot: int) -> str:
     """DuckDB's own sentence for a snapshot that is taken, at which DuckLake starts its commit over."""
     return f'Constraint Error: Duplicate key "snapshot_id: {snapshot}" violates primary key constraint.'
+
+
+def is_duplicate(error: str) -> bool:
+    """Whether the catalog refused a commit because its snapshot is taken."""
+    return "violates primary key constraint" in error
 
 
 def counted(eager: str) -> str:
