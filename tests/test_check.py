@@ -52,6 +52,19 @@ def test_a_lake_stays_whole_through_every_kind_of_maintenance(lake: DiskLake) ->
     assert found(lake) == []
 
 
+def test_updated_rows_keep_their_ids_and_are_no_finding(lake: DiskLake) -> None:
+    lake.lake(
+        "UPDATE t SET s = 'small' WHERE i = 500",
+        "UPDATE t SET s = 'large' WHERE i BETWEEN 600 AND 700",
+        "CALL ducklake_flush_inlined_data('lake')",
+    )
+    assert found(lake) == []
+    lake.lake("CALL ducklake_rewrite_data_files('lake', delete_threshold => 0.0)")
+    assert found(lake) == []
+    lake.lake("CALL ducklake_merge_adjacent_files('lake')")
+    assert found(lake) == []
+
+
 # What is done to the catalog, and the one rule that it breaks; those that can be repaired.
 REPAIRABLE = {
     "torn-snapshot": ["DELETE FROM ducklake_snapshot_changes WHERE snapshot_id = 3"],

@@ -21,6 +21,10 @@ FLUSH = (
     "INSERT INTO \"main\".ducklake_snapshot_changes VALUES (44, 'deleted_from_table:1', NULL, NULL, NULL);"
 )
 DELETE = FLUSH.replace("43, NULL,  40", "49, NULL,  40").replace(", NULL, 43);", ", NULL, NULL);")
+SUPERSEDED = (
+    'DELETE FROM "main".ducklake_inlined_data_tables WHERE table_id=1 AND schema_version=1;'
+    'DROP TABLE IF EXISTS "main".ducklake_inlined_data_1_1;'
+)
 NEWEST = (
     'SELECT snapshot_id, schema_version, next_catalog_id, next_file_id FROM "main".ducklake_snapshot '
     'WHERE snapshot_id = (SELECT MAX(snapshot_id) FROM "main".ducklake_snapshot);'
@@ -42,6 +46,9 @@ NEWEST = (
         ('\n\t\tDELETE FROM "main".ducklake_inlined_data_5_7 WHERE begin_snapshot <= 13\n\t\t', Kind.EAGER),
         ('DELETE FROM "main".ducklake_inlined_delete_1', Kind.EAGER),
         ('DELETE FROM "main".ducklake_inlined_delete_1 WHERE file_id = 3', Kind.WRITE),
+        (SUPERSEDED, Kind.SUPERSEDED),
+        (SUPERSEDED * 2, Kind.SUPERSEDED),
+        (SUPERSEDED + "DROP TABLE t;", Kind.WRITE),
         ('DELETE FROM "main".ducklake_snapshot WHERE snapshot_id IN (0, 1);', Kind.WRITE),
         ("BEGIN TRANSACTION", Kind.TRANSACTION),
         ("PRAGMA disable_optimizer", Kind.TRANSACTION),
@@ -149,3 +156,31 @@ def test_no_other_commit_deletes_inlined_deletes(commit: str, tables: set[int]) 
 def test_a_delete_file_of_the_commit_itself_replaces_nothing() -> None:
     own = FLUSH.replace("NULL, 43);", "NULL, 44);")
     assert statements.with_withheld(own, {1}) == own
+
+
+@pytest.mark.parametrize(
+    ("changes", "mixed"),
+    [
+        ("inline_flush:1", False),
+        ("deleted_from_table:1,inline_flush:1", False),
+        ("inlined_delete:1,inline_flush:1", True),
+        ('created_table:"main"."inline_flush:1",inline_flush:1', True),
+        ("inserted_into_table:2,inline_flush:1", True),
+    ],
+)
+def test_a_flush_is_alone_in_its_transaction(changes: str, mixed: bool) -> None:
+    assert statements.is_mixed(FLUSH.replace("deleted_from_table:1", changes)) is mixed
+    assert not statements.is_mixed(CREATE.replace('created_table:"main"."t"', changes))
+
+
+@pytest.mark.parametrize(("newest", "taken"), [(43, False), (44, True), (99, True)])
+def test_a_commit_fails_where_a_newer_snapshot_is_there(newest: int, taken: bool) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("CREATE TABLE ducklake_snapshot (snapshot_id BIGINT PRIMARY KEY)")
+        connection.execute(f"INSERT INTO ducklake_snapshot VALUES ({newest})")
+        asked = statements.none_newer(FLUSH.replace("VALUES (44", "VALUES (43"))
+        if taken:
+            with pytest.raises(duckdb.Error, match="primary key"):
+                connection.execute(asked).fetchall()
+        else:
+            assert connection.execute(asked).fetchall() == []

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 
 from azquack.check.finding import Finding, Rule
-from azquack.check.rules import NUMERIC
+from azquack.check.rules import NUMERIC, overlap
 
 UNREADABLE = Rule(
     "unreadable-file",
@@ -29,6 +29,11 @@ NARROW = Rule(
     "A file holds values outside of what the metadata says: filters skip it, rows are missing from answers.",
     "--repair forgets these statistics, so that the file is always read.",
 )
+ROW_IDS = Rule(
+    "row-ids-overlap",
+    "Two files of a table claim the same row ids: an update or delete may hit the wrong row.",
+    "Write the table anew: CREATE TABLE … AS, DROP, RENAME.",
+)
 SEALED = Rule(
     "encrypted",
     "The lake is encrypted: the columns and statistics inside its files were not compared.",
@@ -45,6 +50,7 @@ _TYPES = {
 }  # fmt: skip
 # DuckLake's own columns in merged files have field ids from the upper end.
 _OWN_FIELDS = 2147480000
+_ROW_ID = 2147483540
 
 
 def compare(connection: duckdb.DuckDBPyConnection, metadata: str) -> Iterator[Finding]:
@@ -59,6 +65,7 @@ def compare(connection: duckdb.DuckDBPyConnection, metadata: str) -> Iterator[Fi
             "ORDER BY ALL"
         ).fetchall()
     ]
+    connection.execute("CREATE OR REPLACE TEMP TABLE counted_ids (path VARCHAR)")
     for start in range(0, len(paths), BATCH):
         readable = []
         for path, problem in _readable(connection, paths[start : start + BATCH]):
@@ -70,6 +77,8 @@ def compare(connection: duckdb.DuckDBPyConnection, metadata: str) -> Iterator[Fi
             yield from _counts(connection, readable)
             yield from _drift(connection, metadata, readable)
             yield from _narrow(connection, metadata, readable)
+            _note_counted_ids(connection, readable)
+    yield from _overlaps(connection, metadata)
 
 
 def _readable(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> Iterator[tuple[str, str]]:
@@ -172,3 +181,40 @@ def _narrow(connection: duckdb.DuckDBPyConnection, metadata: str, paths: list[st
         )
         subject = f"{path} of {table}, column {column}: {low:g} to {high:g}, noted {said_low} to {said_high}"
         yield Finding(NARROW, subject, (forget,))
+
+
+def _note_counted_ids(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> None:
+    """Note the files whose rows have ids by their place: `row_id_start` and on.
+
+    What an update, a flush, a rewrite or a merge writes carries the ids in a column of its own: an updated row
+    keeps its id, so `row_id_start` and `record_count` of such a file are no range of ids.
+    """
+    connection.execute(
+        f"INSERT INTO counted_ids SELECT unnest(?) EXCEPT "
+        f"SELECT file_name FROM parquet_schema(?) WHERE field_id = {_ROW_ID}",
+        [paths, paths],
+    )
+
+
+def _overlaps(connection: duckdb.DuckDBPyConnection, metadata: str) -> Iterator[Finding]:
+    # Only files that begin before an earlier one of their table has ended are joined: a join of all with all
+    # would take hours for a table of many files.
+    rows = connection.execute(
+        f"""
+        WITH files AS (
+            SELECT d.*, n.table_name, n.path AS full_path FROM {metadata}.ducklake_data_file AS d
+            JOIN named AS n ON n.kind = 'data' AND n.id = d.data_file_id JOIN counted_ids AS c ON c.path = n.path
+            WHERE d.row_id_start IS NOT NULL
+        ),
+        sorted AS (
+            SELECT *, max(row_id_start + record_count) OVER (PARTITION BY table_id ORDER BY row_id_start,
+                data_file_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached FROM files
+        )
+        SELECT b.table_name, a.full_path, b.full_path FROM sorted AS b JOIN files AS a ON a.table_id = b.table_id
+           AND (a.row_id_start, a.data_file_id) < (b.row_id_start, b.data_file_id)
+           AND b.row_id_start < a.row_id_start + a.record_count AND {overlap("a", "b")}
+        WHERE b.row_id_start < b.reached ORDER BY ALL
+        """
+    ).fetchall()
+    for table, one, other in rows:
+        yield Finding(ROW_IDS, f"{table}: {one} and {other}")

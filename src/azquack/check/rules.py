@@ -24,7 +24,8 @@ _VERSIONED = {
 NUMERIC = "regexp_matches(c.column_type, '^(u?int(8|16|32|64|128)|float(32|64)|decimal.*)$')"
 
 
-def _overlap(a: str, b: str) -> str:
+def overlap(a: str, b: str) -> str:
+    """The condition that the rows `a` and `b` live in one snapshot at least."""
     return (
         f"{a}.begin_snapshot < coalesce({b}.end_snapshot, {_FOREVER}) "
         f"AND {b}.begin_snapshot < coalesce({a}.end_snapshot, {_FOREVER})"
@@ -38,7 +39,7 @@ def _each(template: str) -> str:
 
 _TWICE = (
     "SELECT format('{{}}: {{}} lives twice at once', '{table}', ({key})::VARCHAR) "
-    "FROM {table} AS a JOIN {table} AS b USING ({key}) WHERE a.rowid < b.rowid AND " + _overlap("a", "b")
+    "FROM {table} AS a JOIN {table} AS b USING ({key}) WHERE a.rowid < b.rowid AND " + overlap("a", "b")
 )
 
 METADATA: tuple[Rule, ...] = (
@@ -103,7 +104,7 @@ METADATA: tuple[Rule, ...] = (
         "A table has no columns: its CREATE was cut short. Reading it fails, and so may listing the lake.",
         "--repair removes it when nothing was ever written to it; otherwise restore a backup.",
         "SELECT format('table {} (id {})', t.table_name, t.table_id) FROM ducklake_table AS t WHERE NOT "
-        f"EXISTS (FROM ducklake_column AS c WHERE c.table_id = t.table_id AND {_overlap('c', 't')})",
+        f"EXISTS (FROM ducklake_column AS c WHERE c.table_id = t.table_id AND {overlap('c', 't')})",
         (
             "DELETE FROM ducklake_table WHERE table_id NOT IN (SELECT table_id FROM ducklake_column) "
             "AND table_id NOT IN (SELECT table_id FROM ducklake_data_file)",
@@ -123,7 +124,7 @@ METADATA: tuple[Rule, ...] = (
         "Restore a backup: azquack restore.",
         "SELECT format('table {} (id {}) in schema id {}', t.table_name, t.table_id, t.schema_id) "
         "FROM ducklake_table AS t WHERE NOT EXISTS (FROM ducklake_schema AS s "
-        f"WHERE s.schema_id = t.schema_id AND {_overlap('s', 't')})",
+        f"WHERE s.schema_id = t.schema_id AND {overlap('s', 't')})",
     ),
     Rule(
         "files-without-table",
@@ -174,7 +175,7 @@ METADATA: tuple[Rule, ...] = (
         "SELECT format('table {} (ids {} and {})', a.table_name, a.table_id, b.table_id) "
         "FROM ducklake_table AS a JOIN ducklake_table AS b ON a.schema_id = b.schema_id "
         "AND lower(a.table_name) = lower(b.table_name) "
-        f"AND a.table_id < b.table_id AND {_overlap('a', 'b')}",
+        f"AND a.table_id < b.table_id AND {overlap('a', 'b')}",
     ),
     Rule(
         "ends-before-begin",
@@ -193,21 +194,6 @@ METADATA: tuple[Rule, ...] = (
         "SELECT format('{} of table id {}', i.table_name, i.table_id) FROM ducklake_inlined_data_tables AS i "
         "WHERE i.table_name NOT IN (SELECT table_name FROM duckdb_tables() "
         "WHERE database_name = current_database())",
-    ),
-    Rule(
-        "row-ids-overlap",
-        "Two files of a table claim the same row ids: an update or delete may hit the wrong row.",
-        "Write the table anew: CREATE TABLE … AS, DROP, RENAME.",
-        # Only files that begin before an earlier one of their table has ended are joined: a join of all with all
-        # would take hours for a table of many files.
-        "WITH sorted AS (SELECT *, max(row_id_start + record_count) OVER (PARTITION BY table_id "
-        "ORDER BY row_id_start, data_file_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS reached "
-        "FROM ducklake_data_file WHERE row_id_start IS NOT NULL) "
-        "SELECT format('table id {}: {} and {}', a.table_id, a.path, b.path) FROM sorted AS b "
-        "JOIN ducklake_data_file AS a ON a.table_id = b.table_id "
-        "AND (a.row_id_start, a.data_file_id) < (b.row_id_start, b.data_file_id) "
-        "AND b.row_id_start < a.row_id_start + a.record_count "
-        f"AND {_overlap('a', 'b')} WHERE b.row_id_start < b.reached",
     ),
     Rule(
         "next-row-id-too-low",

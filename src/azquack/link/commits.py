@@ -40,11 +40,14 @@ class Commits:
         """
         _refuse_too_long(sql)
         snapshot = statements.snapshot_of(sql)
+        if statements.is_mixed(sql):
+            raise StatementError(statements.MIXED)
         async with self._turns.take(len(sql), hold):
             if (self._catalog.generation, snapshot) > self._newest:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
                 marked = statements.marked(sql, mark)
                 text = statements.with_withheld(marked or sql, self._withheld)
+                text = f"{text.rstrip().rstrip(';')};\n{statements.none_newer(sql)}"
                 try:
                     answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
                 except StatementError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from azquack import wire
 from azquack.errors import AzQuackError, StatementError, UpstreamError, WireError
-from azquack.link import statements
+from azquack.link import questions, statements
 from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
 from azquack.link.commits import Commits
 from azquack.link.reads import Reads
@@ -123,9 +123,14 @@ class Proxy:
                     self._reads.forget()
             case Kind.EAGER:
                 return await self._commits.withhold(sql, hold)
+            case Kind.SUPERSEDED:
+                # They stay: another node that knows the lake's schema already goes on to read them, for ever.
+                answer, _ = await self._reads.answer("SELECT 0 AS dropped", hold, query_id)
+                return answer
             case _:
                 ask = self._reads.newest if kind is Kind.SNAPSHOT else self._reads.answer
-                answer, session = await ask(statements.without_pruning(sql), hold, query_id)
+                text = statements.without_pruning(questions.asked(sql) or sql)
+                answer, session = await ask(text, hold, query_id)
                 self._results[answer[answer.rfind(b"\xff\xff\x05\x00") + 4 :]] = session
                 if len(self._results) > REMEMBERED_RESULTS:
                     self._results.popitem(last=False)

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection
 from enum import Enum
 
+from azquack.sql import literal
+
 
 class Kind(Enum):
     """What a statement is for the link."""
@@ -23,6 +25,8 @@ class Kind(Enum):
     """A batch that makes a snapshot."""
     EAGER = "eager"
     """A deletion that DuckLake sends ahead of the commit it belongs to."""
+    SUPERSEDED = "superseded"
+    """The end of empty tables for inlined rows that an ALTER has put others in place of."""
     WRITE = "write"
     """Anything else that may change the catalog."""
     TRANSACTION = "transaction"
@@ -46,6 +50,10 @@ _EAGER = re.compile(
     r'\s*DELETE FROM (?:"(?:[^"]|"")+"\.)?(?:'
     r"ducklake_inlined_data_\d+_\d+ WHERE begin_snapshot <= \d+|"
     r"ducklake_inlined_delete_(?P<table>\d+))\s*;?\s*"
+)
+_SUPERSEDED = re.compile(
+    r'(?:\s*DELETE FROM (?:"(?:[^"]|"")+"\.)?ducklake_inlined_data_tables WHERE table_id=\d+ AND schema_version=\d+;'
+    r'\s*DROP TABLE IF EXISTS (?:"(?:[^"]|"")+"\.)?"?ducklake_inlined_data_\d+_\d+"?;)+\s*'
 )
 _DELETE_FILE = re.compile(
     r"\(\d+, (?P<table>\d+), \d+, NULL,\s+(?P<file>\d+), '(?:[^']|'')*-delete\.[a-z]+', "
@@ -75,6 +83,14 @@ _NO_EXTRA_INFO = re.compile(
     r"(?P<row>ducklake_snapshot_changes VALUES \(\d+, .*, )NULL(?P<end>\);?\s*)\Z", re.DOTALL
 )
 
+_FLUSH = re.compile(r"DELETE FROM \S*ducklake_inlined_data_\d+_\d+ WHERE begin_snapshot <= \d+")
+_CHANGES = re.compile(r"ducklake_snapshot_changes VALUES \(\d+, '(?P<changes>(?:[^']|'')*)'")
+_NAMES = re.compile(r'"[^"]*"')
+MIXED = (
+    "ducklake_flush_inlined_data needs a transaction of its own: what else this one did to the table may have met rows "
+    "twice, so nothing of it was kept"
+)
+
 
 def kind_of(sql: str) -> Kind:
     """What `sql` is. What is not known for sure to be harmless counts as a write."""
@@ -84,6 +100,8 @@ def kind_of(sql: str) -> Kind:
         return Kind.SNAPSHOT
     if _EAGER.fullmatch(sql):
         return Kind.EAGER
+    if _SUPERSEDED.fullmatch(sql):
+        return Kind.SUPERSEDED
     if _SESSION.match(sql):
         return Kind.TRANSACTION
     if _READ.match(sql) or _WITH.match(sql):
@@ -111,6 +129,12 @@ def snapshot_of(commit: str) -> int:
     if match is None:
         raise ValueError("no commit of DuckLake")
     return int(match["id"])
+
+
+def schema_of(commit: str) -> str:
+    """What stands before the names of DuckLake's tables in a COMMIT: `"main".`, or nothing."""
+    match = _COMMIT.match(commit)
+    return (match["schema"] or "") if match else ""
 
 
 def is_of_snapshot(read: str) -> bool:
@@ -157,11 +181,9 @@ def marked(commit: str, mark: str) -> str | None:
 
 def find_mark(commit: str, mark: str) -> str:
     """The question whether the commit with `mark` was applied: one VARCHAR, 'yes' or 'no'."""
-    match = _COMMIT.match(commit)
-    schema = (match["schema"] or "") if match else ""
     return (
         "SELECT CASE WHEN count(*) > 0 THEN 'yes' ELSE 'no' END AS applied "
-        f"FROM {schema}ducklake_snapshot_changes "
+        f"FROM {schema_of(commit)}ducklake_snapshot_changes "
         f"WHERE snapshot_id = {snapshot_of(commit)} AND commit_extra_info = '{mark}'"
     )
 
@@ -209,3 +231,28 @@ def with_withheld(commit: str, tables: Collection[int]) -> str:
         if int(row["table"]) in tables and int(row["newest"]) < int(match["id"])
     ]
     return "\n".join([f"{commit.rstrip().rstrip(';')};", *extra]) if extra else commit
+
+
+def is_mixed(commit: str) -> bool:
+    """Whether a COMMIT flushes inlined rows and changes data in another way as well.
+
+    The link leaves what a flush deletes to its commit (`counted`), so until then a transaction sees the
+    rows in both places.
+    """
+    if not _FLUSH.search(commit):
+        return False
+    *_, made = [None, *_CHANGES.finditer(commit)]
+    kinds = {change.split(":")[0] for change in _NAMES.sub("", made["changes"]).split(",")} if made else set()
+    return not kinds <= {"inline_flush", "deleted_from_table"}
+
+
+def none_newer(commit: str) -> str:
+    """The statement that ends the batch `commit` as a taken snapshot would, when the lake has a newer one.
+
+    The primary key alone does not see that: the snapshots between may have been expired.
+    """
+    snapshot = snapshot_of(commit)
+    return (
+        f"SELECT error({literal(duplicate(snapshot))}) "
+        f"FROM {schema_of(commit)}ducklake_snapshot WHERE snapshot_id > {snapshot}"
+    )
