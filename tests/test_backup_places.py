@@ -11,6 +11,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,7 +29,8 @@ from azquack.backup.retention import Retention
 from azquack.errors import AzQuackError, BackupError
 from azquack.maintain import protection as protecting
 from azquack.sources import load
-from tests.cluster import end, read_line
+from tests.cluster import TempPair, attached, end, read_line, remote, wait_until
+from tests.reliability.disks import small_disk
 from tests.standins.azurite import Azurite
 from tests.test_cli import azquack, sentence_of
 
@@ -385,3 +387,75 @@ def test_a_damaged_place_is_listed_and_restored_from(tmp_path: Path) -> None:
         azquack("restore", "--yes", "--lake", OWN, *where, cwd=tmp_path)
     )
     assert good.name in listed.stdout
+
+
+# Real pairs
+
+
+def test_a_full_place_recovers_by_itself_and_keeps_no_halves(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        place = DirectoryPlace(disk.path / "place")
+        content = Content(place, tmp_path / "scratch")
+        old = [content.backup(a_backup(NOW + timedelta(hours=n), n)) for n in range(3)]
+        few = Backups(place, Retention(recent=2, hourly=0, daily=0, weekly=0), OWN)
+        packed = tmp_path / "packed"
+        packed.write_bytes(os.urandom(1 << 20))
+        state = State(9, NOW, "state", OWN, 1)
+        disk.fill()
+        with pytest.raises(BackupError, match="cannot be written: no space left on device"):
+            few._keep(NOW + timedelta(hours=9), state, packed, 1, tmp_path)
+        assert {each.name for each in place.path.iterdir()} == set(place.names())
+        assert all(each in old for each in few.listed())
+        assert old[-1] in few.listed()
+        # What the retention would drop anyway makes room for one that is small enough.
+        packed.write_bytes(b"small")
+        taken = few._keep(NOW + timedelta(hours=9), state, packed, 1, tmp_path)
+        assert few.newest() == taken
+
+
+@pytest.fixture
+def scheduled(tmp_path: Path) -> Iterator[TempPair]:
+    made = TempPair(tmp_path / "lake", "--backup-every", "0.3")
+    made.start()
+    yield made
+    made.destroy()
+
+
+def test_a_newest_backup_that_is_cut_short_or_deleted_is_taken_anew(scheduled: TempPair, home: Path) -> None:
+    with attached(scheduled, home) as connection:
+        connection.execute(remote("CREATE TABLE t (i INTEGER)")).fetchall()
+    backups = Backups(DirectoryPlace(scheduled.directory / "catalog" / "backups"), Retention())
+    path = scheduled.directory / "catalog" / "backups"
+    first = wait_until(lambda: next((b for b in backups.listed() if b.snapshot == 1), None), "no backup", 90)
+    (path / first.file).write_bytes(b"cut")
+    second = wait_until(
+        lambda: next((b for b in backups.listed() if b != first), None), "a cut one is believed in", 90
+    )
+    (path / second.file).unlink()
+    wait_until(
+        lambda: backups.listed() and backups.newest() not in (first, second), "a lost one is believed in", 90
+    )
+    assert backups.newest().snapshot == 1
+
+
+def test_up_on_a_lake_that_is_up_says_so_and_a_maintenance_ends_with_it(
+    scheduled: TempPair, home: Path
+) -> None:
+    where = ("--dir", str(scheduled.directory))
+    again = azquack("up", "--detach", *where, cwd=scheduled.directory.parent)
+    assert again.returncode == 0, again.stderr
+    assert "is up already" in again.stdout
+    assert scheduled.uri in again.stdout
+    with attached(scheduled, home) as connection:
+        for n in range(8):
+            connection.execute(remote(f"CREATE TABLE t{n} AS SELECT range AS i FROM range(5000)")).fetchall()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "azquack", "maintain", *where], stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    wait_until(lambda: any((scheduled.directory / "data").glob("clock.azquack")) or process.poll() is not None,
+               "it does not begin", 90)  # fmt: skip
+    scheduled.stop()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0 or "was stopped, and the maintenance with it" in said, said
+    assert "Traceback" not in said

@@ -17,11 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from azquack.errors import LakeError
+
 _LOCK = "in-use"
 # A share may not carry the locks of other machines: what somebody wrote to so lately is in use, in seconds.
 QUIET = 900.0
 # Between the making of a draft and its lock, in seconds.
 _MAKING = 5.0
+_MEGABYTE = 1e6
 
 
 @contextmanager
@@ -52,6 +55,16 @@ def directory(parent: Path, prefix: str) -> Iterator[Path]:
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(made)
+
+
+def need(size: int, where: Path, what: str) -> None:
+    """Raises `LakeError` when `size` bytes, which `what` needs in the directory `where`, are not free there."""
+    free = shutil.disk_usage(where).free
+    if free < size:
+        raise LakeError(
+            f"{what} needs {size / _MEGABYTE:,.1f} MB in {where}, of which {free / _MEGABYTE:,.1f} MB are free: "
+            "make room first"
+        )
 
 
 def sweep_files(parent: Path, also: re.Pattern[str] | None = None) -> list[Path]:

@@ -189,9 +189,13 @@ class Node:
         metadata = lake.metadata
         if lake.link is not None:
             # Brings an event loop, 6 MB that a catalog's node, which has no link, need not hold.
+            from azquack.link.commits import CommittedFiles
             from azquack.link.link import CatalogLink
+            from azquack.stored import missing
 
-            self._link = CatalogLink(lake.link, lake.token)
+            # It asks once there are commits, for which the lake must be open.
+            stored = CommittedFiles(lake.data_path, lambda paths: missing(self.connection.cursor(), paths))
+            self._link = CatalogLink(lake.link, lake.token, stored)
             metadata = quack(f"quack:127.0.0.1:{self._link.start()}", self._link.token)
         # This one serves nobody and is gone at once, so it need not hash the extensions' files, which takes 0.1 s for
         # each: they come from the hash-pinned wheels, like this code, and the database that serves verifies them.

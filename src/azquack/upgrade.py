@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import epochs, extensions
+from azquack import drafts, epochs, extensions
 from azquack.check import metadata
 from azquack.errors import LakeError
 from azquack.sql import first_line, literal
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # The format that the pinned ducklake extension writes; a test holds the two together.
 FORMAT = "1.0"
+_DRAFT = ".upgrading-"
 
 
 def prepare(catalog: Path) -> Path | None:
@@ -39,28 +40,28 @@ def prepare(catalog: Path) -> Path | None:
             f"{catalog} was made by a newer DuckLake (format {found}, this AzQuack reads up to {FORMAT}): "
             "start a newer AzQuack on it"
         )
-    kept = epochs.home(catalog) / (
-        f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    )
-    draft = catalog.with_name(f"{catalog.name}.upgrading")
+    directory = epochs.home(catalog)
+    kept = directory / f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    drafts.sweep_directories(directory, _DRAFT)
+    drafts.need(2 * catalog.stat().st_size, directory, f"the upgrade of {catalog} from DuckLake {found}")
     try:
-        for copy in (kept, draft):
-            shutil.copy2(catalog, copy)
+        with drafts.directory(directory, _DRAFT) as scratch:
+            old, draft = scratch / "old", scratch / "new"
+            for copy in (old, draft):
+                shutil.copy2(catalog, copy)
+            _migrate(draft)
+            damage = metadata.damage(draft)
+            if damage:
+                raise LakeError(
+                    f"{catalog} was not upgraded from DuckLake {found}: {damage[0].subject}. "
+                    f"{damage[0].rule.meaning} Mend it with the older version first"
+                )
+            old.rename(kept)
+            draft.replace(catalog)
     except OSError as error:
         raise LakeError(
             f"{catalog} cannot be kept before its upgrade: {(error.strerror or '').lower()}"
         ) from None
-    try:
-        _migrate(draft)
-        damage = metadata.damage(draft)
-        if damage:
-            raise LakeError(
-                f"{catalog} was not upgraded from DuckLake {found}: {damage[0].subject}. "
-                f"{damage[0].rule.meaning} Mend it with the older version first"
-            )
-        draft.replace(catalog)
-    finally:
-        draft.unlink(missing_ok=True)
     log.info("upgraded the catalog", extra={"from": found, "to": FORMAT, "kept": str(kept)})
     return kept
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +16,6 @@ from azquack.lease import Lease
 
 # Its directory in that of the catalog.
 _DRAFT = ".restoring-"
-_MEGABYTE = 1e6
 
 
 def restore(
@@ -69,13 +67,8 @@ def _into_place(draft: Path, kept: Path) -> Path:
 
 
 def _room_for(wanted: Manifest, directory: Path) -> None:
-    """Raises `BackupError` when the backup and a copy of the old catalog do not fit into `directory`."""
-    old = sum(path.stat().st_size for suffix in epochs.PARTS
-              if (path := Path(f"{epochs.newest(directory)}{suffix}")).exists())  # fmt: skip
-    needed = wanted.size + max(wanted.unpacked, wanted.size) + old
-    free = shutil.disk_usage(directory).free
-    if free < needed:
-        raise BackupError(
-            f"a restore needs {needed / _MEGABYTE:,.0f} MB in {directory}, for the backup, its unpacked file and a "
-            f"copy of the old catalog, and {free / _MEGABYTE:,.0f} MB are free: make room first"
-        )
+    """Raises `LakeError` when the backup and a copy of the old catalog do not fit into `directory`."""
+    parts = [Path(f"{epochs.newest(directory)}{suffix}") for suffix in epochs.PARTS]
+    old = sum(each.stat().st_size for each in parts if each.exists())
+    what = "a restore, for the backup, its unpacked file and a copy of the old catalog,"
+    drafts.need(wanted.size + max(wanted.unpacked, wanted.size) + old, directory, what)

@@ -86,7 +86,12 @@ class Schedule:
     def _is_whole(self, now: float) -> bool:
         """Whether the newest backup is as it was, as far as can be told without a look."""
         files, stamp = self._backup
-        return stamp_of(files) == stamp if files else now - self._verified < VERIFY
+        if not files:
+            return now - self._verified < VERIFY
+        # One that was lost or cut short before it was first looked at shows that by itself.
+        if stamp is None or None in stamp or stamp[0] is None or stamp[0][0] != self.standing.size:
+            return False
+        return stamp_of(files) == stamp
 
     def _run(self, began: float) -> str:
         """One look, into the standing; the name of the backup that was taken, or ''. Raises `BackupError`."""

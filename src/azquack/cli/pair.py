@@ -51,7 +51,10 @@ def up(
     lake = LakeDirectory(directory.resolve())
     lake.make()
     if detach:
-        running = _background(lake, sys.argv[1:])
+        running = lake.running()
+        if running and not as_json:
+            print(f"the lake in {lake.path} is up already (pid {running.pid})")
+        running = running or _background(lake, sys.argv[1:])
     else:
         running = None
         _foreground(lake, flags, with_demo, ready_fd, as_json)
@@ -62,14 +65,14 @@ def up(
 def _foreground(
     lake: LakeDirectory, flags: dict[str, Any], with_demo: bool, ready_fd: int | None, as_json: bool
 ) -> None:
-    with lake.owned():
-        try:
+    try:
+        with lake.owned():
             asyncio.run(_serve(lake, flags, with_demo, ready_fd, as_json))
-        except AzQuackError as error:
-            if ready_fd is None:
-                raise
-            _tell(ready_fd, {"failed": str(error)})
-            raise typer.Exit(error.exit_code) from None
+    except AzQuackError as error:
+        if ready_fd is None:
+            raise
+        _tell(ready_fd, {"failed": str(error)})
+        raise typer.Exit(error.exit_code) from None
 
 
 async def _serve(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections import deque
+from dataclasses import dataclass
 
 from azquack import sizes, wire
 from azquack.errors import CatalogAwayError, OutcomeError, StatementError, UpstreamError
-from azquack.link import statements
+from azquack.link import files, statements
 from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
 from azquack.link.turns import Turns
 
@@ -20,13 +22,27 @@ HEAD_START = 0.2
 FRAME = 16 << 10
 
 
-class Commits:
-    """Runs DuckLake's batches. `name` says in each snapshot's `commit_extra_info` which node made it."""
+@dataclass(frozen=True, slots=True)
+class CommittedFiles:
+    """The storage of the lake, as a commit asks it: `missing` gives those of the paths that are not there."""
 
-    def __init__(self, catalog: Catalog, counters: Counters, name: str) -> None:
+    data_path: str
+    missing: files.Missing
+
+
+class Commits:
+    """Runs DuckLake's batches. `name` says in each snapshot's `commit_extra_info` which node made it.
+
+    With `files` it refuses a commit whose Parquet files are gone.
+    """
+
+    def __init__(
+        self, catalog: Catalog, counters: Counters, name: str, files: CommittedFiles | None = None
+    ) -> None:
         self._catalog = catalog
         self._counters = counters
         self._name = name
+        self._files = files
         self._turns = Turns()
         self._late = Latecomers()
         self._newest = (-1, -1)
@@ -42,6 +58,7 @@ class Commits:
         snapshot = statements.snapshot_of(sql)
         if statements.is_mixed(sql):
             raise StatementError(statements.MIXED)
+        await self._look_for_files(sql, hold)
         async with self._turns.take(len(sql), hold):
             if (self._catalog.generation, snapshot) > self._newest:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
@@ -63,6 +80,13 @@ class Commits:
         if not reserved:
             await self._late.turn()
         raise StatementError(statements.duplicate(snapshot))
+
+    async def _look_for_files(self, sql: str, hold: Hold) -> None:
+        if self._files is None or not (named := files.named(sql, time.time())):
+            return
+        answer, _ = await read(self._catalog, files.question(named), hold)
+        found = files.paths(named, wire.parse_text(answer), sql, self._files.data_path)
+        await files.refuse_missing(found, self._files.missing)
 
     async def write(self, sql: str, hold: Hold) -> bytes:
         """Runs a write that makes no snapshot; as `commit`, but a lost answer is always an `OutcomeError`."""

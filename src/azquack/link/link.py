@@ -12,7 +12,7 @@ import uvloop
 from azquack.errors import StartError
 from azquack.http import Exchange, HttpServer
 from azquack.link.catalog import Catalog, Counters
-from azquack.link.commits import Commits
+from azquack.link.commits import Commits, CommittedFiles
 from azquack.link.options import LinkOptions
 from azquack.link.proxy import Proxy
 from azquack.upstream import Upstream
@@ -29,9 +29,12 @@ class CatalogLink:
     user who gets hold of the node's secret has no way to the catalog but the one that he is already on.
     """
 
-    def __init__(self, options: LinkOptions, internal_token: str) -> None:
+    def __init__(
+        self, options: LinkOptions, internal_token: str, files: CommittedFiles | None = None
+    ) -> None:
         self._options = options
         self._internal_token = internal_token
+        self._files = files
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -74,7 +77,7 @@ class CatalogLink:
         context = ssl.create_default_context(cafile=options.ca_file) if tls else None
         upstream = Upstream(options.host, options.port, tls=context)
         catalog = Catalog(upstream, self._internal_token, options.answer_seconds, self.counters)
-        commits = Commits(catalog, self.counters, options.name)
+        commits = Commits(catalog, self.counters, options.name, self._files)
         proxy = Proxy(catalog, commits, self.counters, self.token, options.hold_seconds)
 
         async def answer(exchange: Exchange) -> None:
