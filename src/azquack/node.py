@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from azquack import epochs, extensions, logs, machine, upgrade
+from azquack import epochs, extensions, logs, machine, placeholders, upgrade
 from azquack.channel import ChildChannel
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
@@ -206,6 +206,8 @@ class Node:
                     connection.execute(each.text)
                 except duckdb.Error as error:
                     raise StartError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
+            if lake.link is not None:
+                placeholders.rename(connection, self._home / "proof")
 
 
 def _load(extension: str) -> Statement:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from azquack import wire
+from azquack.door.alarm import Alarm
 from azquack.door.audit import Audit, about
 from azquack.door.group import Groups
 from azquack.door.limits import Limits, Rate, Slots
@@ -39,7 +40,8 @@ AUDITED_REFUSALS = 1.0
 class Door:
     """Answers each `Exchange`. Everything it needs is given to it; it starts nothing and closes nothing.
 
-    `wall` is None where the one principal may do everything; `native_names` makes the tables of every schema
+    `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that cannot
+    be a mere mistake; `native_names` makes the tables of every schema
     work natively, for a query node; `read_only` sends everybody to nodes that read; `group_commit` gathers small
     inserts, and is for a door that is the only one before its nodes; `ready` answers `/readyz`; while it is
     on `standby` it sends everybody away; `fence`, `ask_node` and `runaway` stand in `ports`.
@@ -55,6 +57,7 @@ class Door:
         limits: Limits | None = None,
         metrics: Metrics | None = None,
         audit: Audit | None = None,
+        alarm: Alarm | None = None,
         native_names: bool = False,
         read_only: bool = False,
         group_commit: bool = False,
@@ -84,6 +87,7 @@ class Door:
             audit=audit,
             groups=Groups(fence, runaway, limit.statement_seconds, self.metrics) if group_commit else None,
             native_names=native_names,
+            alarm=alarm,
         )
         self._address_rate = Rate(limit.requests_per_address)
         self._principal_rate = Rate(limit.requests_per_principal)

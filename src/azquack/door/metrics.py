@@ -41,6 +41,11 @@ class Metrics:
             "Requests that waited, as their address or principal asks too fast.",
             registry=registry,
         )
+        self.foreign = Counter(
+            "azquack_catalog_foreign_statements",
+            "Statements refused by a catalog, as neither DuckLake nor AzQuack sends them.",
+            registry=registry,
+        )
         self.group_sizes = Histogram(
             "azquack_door_group_inserts",
             "Small inserts that one commit held.",

@@ -17,9 +17,11 @@ from prometheus_client import CollectorRegistry
 from azquack import sizes
 from azquack.backup.metrics import BackupCollector
 from azquack.channel import Message
+from azquack.door.alarm import Alarm
 from azquack.door.app import Door
 from azquack.door.audit import Audit
 from azquack.door.limits import Limits
+from azquack.door.metrics import Metrics
 from azquack.door.ports import Access, NodeAddress, Wall
 from azquack.door.replica import Replica, ReplicaCollector
 from azquack.door.routing import Nodes
@@ -128,9 +130,11 @@ class DoorProcess:
         return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
 
     async def _wall(self) -> Wall | None:
-        """The wall of a public door."""
+        """What a public door lets people run, and the door of a catalog whoever has the internal token."""
         if not self._plan["public"]:
-            return None
+            from azquack.catalog_policy.policy import CatalogPolicy
+
+            return CatalogPolicy()
         # With it comes a DuckDB, 17 MB that a door without a wall need not hold.
         from azquack.wall.wall import Wall
 
@@ -151,8 +155,8 @@ class DoorProcess:
 
     def _made(self, wall: Wall | None) -> Door:
         settings = self._settings
-        audit = None
-        if settings.audit_log and self._plan["public"]:
+        audit, metrics = None, Metrics()
+        if settings.audit_log:
             audit = Audit(_appending(settings.audit_log), text=settings.audit_text)
         return Door(
             nodes=self._nodes,
@@ -160,7 +164,10 @@ class DoorProcess:
             seal=Seal(self._plan["seal"]),
             wall=wall,
             limits=_limits(settings, public=bool(self._plan["public"])),
-            audit=audit,
+            metrics=metrics,
+            # The catalog's door has the statements of query nodes: of them, only an alarm is worth a line.
+            audit=audit if self._plan["public"] else None,
+            alarm=None if self._plan["public"] else Alarm(metrics, audit),
             native_names=bool(self._plan["public"]),
             read_only=settings.read_only and bool(self._plan["public"]),
             group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),

@@ -8,6 +8,7 @@ from typing import Any
 
 from azquack import wire
 from azquack.door import natives
+from azquack.door.alarm import Alarm
 from azquack.door.audit import Audit, about
 from azquack.door.group import Groups, Insert
 from azquack.door.limits import Limits, Slots
@@ -24,7 +25,7 @@ WHOLE_BYTES = 1 << 20
 
 
 class Statements:
-    """Runs statements; `wall`, `audit` and `groups` are None where there are none, `native_names` as in `Door`."""
+    """Runs statements; what is None is not there, `native_names` as in `Door`."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Statements:
         audit: Audit | None,
         groups: Groups | None,
         native_names: bool,
+        alarm: Alarm | None = None,
     ) -> None:
         self._relay = relay
         self._slots = slots
@@ -44,6 +46,7 @@ class Statements:
         self._audit = audit
         self._groups = groups
         self._native_names = native_names
+        self._alarm = alarm
 
     async def prepare(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
         """Runs the SQL of a PREPARE; the outcome. Raises `Refusal`, `Gone`."""
@@ -57,6 +60,8 @@ class Statements:
             if self._native_names:
                 sql, ours = await self._translated(session, sql)
             verdict = None if ours else await self._verdict(session, sql)
+            if self._alarm and verdict and not verdict.allowed:
+                await self._alarm.sound(exchange, session, verdict, sql)
             if not ours and (verdict is None or (verdict.allowed and not verdict.plain)):
                 session.plain = False
             inner = wire.prepare(session.ticket.inner, sql, header.query_id)
@@ -79,6 +84,8 @@ class Statements:
         verdict = None
         if self._wall:
             verdict = self._wall.check_append(session.principal, target.schema, target.table)
+            if self._alarm and not verdict.allowed:
+                await self._alarm.sound(exchange, session, verdict)
         start = wire.with_connection_id(prefix, header, session.ticket.inner)
         length = (exchange.length or 0) + len(start) - len(prefix)
 

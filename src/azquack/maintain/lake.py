@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from azquack import extensions, lake_id
+from azquack import extensions, lake_id, placeholders
 from azquack.errors import LakeError
 from azquack.home import private_home
 from azquack.metadata import Metadata
@@ -23,7 +23,7 @@ METADATA = f"__ducklake_metadata_{NAME}"
 
 @contextmanager
 def opened(metadata: Metadata, storage: Storage) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The lake behind `metadata`, attached as `lake`. Raises `LakeError` when it cannot be opened."""
+    """The lake behind `metadata`, attached as `lake`. Raises `LakeError` when it cannot be opened, `StartError`."""
     with private_home() as home:
         extensions.link_all(home / "extensions")
         (home / "secrets").mkdir(mode=0o700)
@@ -33,6 +33,8 @@ def opened(metadata: Metadata, storage: Storage) -> Iterator[duckdb.DuckDBPyConn
                 connection.execute(f"LOAD {name}")
             for each in (*metadata.secrets, *storage.statements()):
                 _run(connection, each)
+            if metadata.path.startswith("quack:"):
+                placeholders.rename(connection, home / "proof")
             options = ["CREATE_IF_NOT_EXISTS false"]
             options += [f"META_{name} {literal(value)}" for name, value in metadata.parameters.items()]
             try:
