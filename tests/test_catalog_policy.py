@@ -17,11 +17,38 @@ import httpx
 import pytest
 
 from azquack.catalog_policy.policy import SENTENCE, CatalogPolicy
+from azquack.link import questions, statements
 from azquack.sql import literal
 from tests.cluster import Pair, TempPair, wait_until
 
 RECORDED: list[str] = json.loads((Path(__file__).parent / "catalog_statements.json").read_text())
 COMMITS = [text for text in RECORDED if text.startswith("BEGIN;INSERT")]
+# What DuckLake sends so seldom that it was not recorded.
+_COUNT = (
+    'SELECT\n  COALESCE((SELECT SUM(record_count) FROM "main".ducklake_data_file\n            WHERE table_id = 4\n'
+    "              AND 7 >= begin_snapshot\n              AND (7 < end_snapshot OR end_snapshot IS NULL)), 0)\n  -\n"
+    '  COALESCE((SELECT SUM(del.delete_count) FROM "main".ducklake_delete_file del\n            JOIN "main".'
+    "ducklake_data_file data ON del.data_file_id = data.data_file_id\n            WHERE del.table_id = 4\n"
+    "              AND 7 >= del.begin_snapshot\n              AND (7 < del.end_snapshot OR del.end_snapshot IS NULL)\n"
+    "              AND 7 >= data.begin_snapshot\n"
+    "              AND (7 < data.end_snapshot OR data.end_snapshot IS NULL)), 0)\n  -\n  "
+)
+RARE = [
+    '\n\tSELECT data_file_id\n\tFROM "main".ducklake_delete_file\n\tWHERE begin_snapshot > 4\n\tUNION ALL\n\t'
+    'SELECT data_file_id\n\tFROM "main".ducklake_data_file\n\tWHERE end_snapshot IS NOT NULL AND end_snapshot > 4\n\t',
+    f"\n{_COUNT}0",
+    f'\n{_COUNT}\nCOALESCE((SELECT COUNT(*) FROM "main".ducklake_inlined_delete_4 del\n          JOIN "main".'
+    "ducklake_data_file data ON del.file_id = data.data_file_id\n          WHERE del.begin_snapshot <= 7\n"
+    "            AND data.table_id = 4\n            AND 7 >= data.begin_snapshot\n"
+    "            AND (7 < data.end_snapshot OR data.end_snapshot IS NULL)), 0)",
+    "\nSELECT del.file_id, data.path, data.path_is_relative, del.row_id, del.begin_snapshot,\n       "
+    "existing_del.delete_file_id, existing_del.path as del_path, existing_del.path_is_relative as "
+    "del_path_is_relative,\n       existing_del.begin_snapshot as del_begin_snapshot, existing_del.encryption_key as "
+    'del_encryption_key,\n       existing_del.format as del_format\nFROM "main".ducklake_inlined_delete_4 del\nJOIN '
+    '"main".ducklake_data_file data ON del.file_id = data.data_file_id\nLEFT JOIN (\n    SELECT * FROM "main".'
+    "ducklake_delete_file\n    WHERE table_id = 4 AND 9 >= begin_snapshot\n          AND (9 < end_snapshot OR "
+    "end_snapshot IS NULL)\n) existing_del ON del.file_id = existing_del.data_file_id\n\t",
+]
 ROUNDS = int(os.environ.get("AZQUACK_TEST_FUZZ_ROUNDS", "800"))
 FOREIGN = [
     "CALL quack_serve('quack:127.0.0.1:9999', token => 'mine')",
@@ -83,6 +110,19 @@ def allowed(policy: CatalogPolicy, text: str) -> bool:
 
 def test_everything_recorded_is_known(policy: CatalogPolicy) -> None:
     assert [text for text in RECORDED if not allowed(policy, text)] == []
+
+
+def test_what_the_link_makes_of_it_is_known(policy: CatalogPolicy) -> None:
+    """The questions that it asks in place of DuckLake's, and what it adds to a commit."""
+    asked = [question for text in (*RECORDED, *RARE) if (question := questions.asked(text))]
+    assert len(asked) >= 4
+    commits = [statements.atomic(f"{body}\n{statements.none_newer(body)}") for body in map(body_of, COMMITS)]
+    marks = [statements.find_mark(body_of(commit), "mark") for commit in COMMITS[:1]]
+    assert [text for text in (*RARE, *asked, *commits, *marks) if not allowed(policy, text)] == []
+
+
+def body_of(commit: str) -> str:
+    return commit.removeprefix("BEGIN;").removesuffix(";COMMIT").strip()
 
 
 @pytest.mark.parametrize("statement", FOREIGN)
