@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from azquack.catalog_policy.policy import SENTENCE, CatalogPolicy
-from azquack.link import questions, statements
+from azquack.link import files, questions, statements
 from azquack.sql import literal
 from tests.cluster import Pair, TempPair, wait_until
 
@@ -118,7 +118,11 @@ def test_what_the_link_makes_of_it_is_known(policy: CatalogPolicy) -> None:
     assert len(asked) >= 4
     commits = [statements.atomic(f"{body}\n{statements.none_newer(body)}") for body in map(body_of, COMMITS)]
     marks = [statements.find_mark(body_of(commit), "mark") for commit in COMMITS[:1]]
-    assert [text for text in (*RARE, *asked, *commits, *marks) if not allowed(policy, text)] == []
+    named = [
+        files.question([files.Named(table, "a.parquet", table > 0) for table in tables])
+        for tables in ([3, 4], [0])
+    ]
+    assert [text for text in (*RARE, *asked, *commits, *marks, *named) if not allowed(policy, text)] == []
 
 
 def body_of(commit: str) -> str:
