@@ -6,12 +6,16 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from azquack.check import checks, metadata
-from azquack.check.finding import Finding
+from azquack.backup.manifest import Manifest
+from azquack.check import checks, deletes, files, footers, inlined, metadata
+from azquack.check import deep as deep_rules
+from azquack.check.finding import Finding, Rule
+from azquack.check.rules import METADATA
 from azquack.errors import LakeError
 from tests.small_lakes import DiskLake, make_lake
 
@@ -157,6 +161,50 @@ def test_repair_mends_and_keeps_every_row(lake: DiskLake, rule: str) -> None:
     lake.lake("INSERT INTO t VALUES (1, 'after', NULL)", "FROM ducklake_snapshots('lake')")
 
 
+def side_by_side(lake: DiskLake, *pairs: str) -> None:
+    """Run each of two statements in a transaction of its own, of which both begin before either commits.
+
+    Without the catalog link, whose conflicts would refuse the second.
+    """
+    with lake.attached() as connection:
+        sessions = [connection.cursor() for _ in pairs]
+        for session, statement in zip(sessions, pairs, strict=True):
+            for each in ("USE lake", "BEGIN", statement):
+                session.execute(each).fetchall()
+        for session in sessions:
+            session.execute("COMMIT")
+
+
+def test_rows_that_were_deleted_in_two_places_are_found(lake: DiskLake) -> None:
+    side_by_side(lake, "DELETE FROM t WHERE i IN (500, 501)", "DELETE FROM t WHERE i BETWEEN 500 AND 600")
+    assert lake.lake("SELECT count(*) FROM t") != lake.lake("SELECT count(*) FROM t WHERE i >= 0")
+    [finding] = found(lake)
+    assert finding.rule.name == "deleted-twice"
+    assert "2 rows" in finding.subject
+    lake.lake("CALL ducklake_flush_inlined_data('lake')")
+    assert names(found(lake)) == {"deleted-twice"}
+    lake.lake("CALL ducklake_rewrite_data_files('lake', delete_threshold => 0.0)")
+    assert lake.lake("SELECT count(*) FROM t") == lake.lake("SELECT count(*) FROM t WHERE i >= 0")
+    assert found(lake) == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["ducklake_merge_adjacent_files('lake')", "ducklake_rewrite_data_files('lake', delete_threshold => 0.0)"],
+)
+def test_deletions_that_a_compaction_went_past_are_found(lake: DiskLake, call: str) -> None:
+    lake.lake("CREATE TABLE w AS FROM range(100) t(i)", "INSERT INTO w SELECT range + 100 FROM range(100)")
+    lake.lake(*(["DELETE FROM w WHERE i < 20"] if "rewrite" in call else []), "FROM w")
+    side_by_side(lake, f"CALL {call}", "DELETE FROM w WHERE i = 50")
+    assert lake.lake("SELECT count(*) FROM w WHERE i = 50") == [(1,)]
+    assert names(found(lake)) == {"lost-deletes"}
+
+
+def test_a_delete_file_with_another_number_of_rows_is_found(lake: DiskLake) -> None:
+    lake.metadata("UPDATE ducklake_delete_file SET delete_count = 7")
+    assert names(found(lake)) == {"wrong-delete-count"}
+
+
 def test_forgotten_statistics_bring_back_rows_that_a_filter_missed(lake: DiskLake) -> None:
     lake.metadata(*REPAIRABLE["statistics-narrow"])
     assert lake.lake("SELECT count(*) FROM t WHERE i = 500") == [(0,)]
@@ -217,6 +265,87 @@ def test_a_file_with_other_rows_and_columns_is_found(lake: DiskLake) -> None:
         "7 rows instead",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("INTERVAL '1 microsecond'", "not-kept-by-parquet"),
+        ("[{'a': INTERVAL '1 microsecond'}]", "not-kept-by-parquet"),
+        ("INTERVAL '-1 day'", "unflushable-rows"),
+        ("'infinity'::TIMESTAMP_S", "unflushable-rows"),
+        ("9007199254740993::HUGEINT", "not-kept-by-parquet"),
+        ("MAP {'a': 170141183460469231731687303715884105727::HUGEINT}", "not-kept-by-parquet"),
+        ("'12:00:00+02'::TIMETZ", "not-kept-by-parquet"),
+        ("'12:00:00'::TIME_NS", "unflushable-rows"),
+        ("(1::HUGEINT, INTERVAL '1 day', '2026-01-01'::TIMESTAMP_S)", None),
+    ],
+)
+def test_rows_that_parquet_does_not_keep_are_found_while_they_are_whole(
+    lake: DiskLake, value: str, rule: str | None
+) -> None:
+    lake.lake(f"CREATE TABLE odd AS SELECT {value} AS v")
+    assert names(found(lake)) == ({rule} if rule else set())
+    lake.lake("DELETE FROM odd")
+    assert found(lake) == []
+
+
+def test_a_float_that_became_a_double_is_found(lake: DiskLake) -> None:
+    lake.lake(
+        "CREATE TABLE w AS SELECT range::FLOAT AS f FROM range(100)", "ALTER TABLE w ALTER f TYPE DOUBLE"
+    )
+    assert names(found(lake)) == {"float-widened"}
+    lake.lake("CREATE TABLE n AS FROM w", "DROP TABLE w", "ALTER TABLE n RENAME TO w")
+    assert found(lake) == []
+
+
+def test_every_rule_has_a_planted_fault() -> None:
+    rules = {rule.name for rule in METADATA}
+    modules = (deep_rules, deletes, files, footers, inlined)
+    rules |= {each.name for module in modules for each in vars(module).values() if isinstance(each, Rule)}
+    text = Path(__file__).read_text()
+    assert [name for name in sorted(rules) if f'"{name}"' not in text] == []
+
+
+def deep(lake: DiskLake, newest: Manifest | None = None) -> list[Finding]:
+    return checks.run(lake.catalog, lake.settings, deep=checks.Deep(newest))
+
+
+def test_a_whole_lake_has_no_findings_when_all_of_it_is_read(lake: DiskLake) -> None:
+    assert deep(lake) == []
+
+
+def test_a_damaged_page_is_found_by_reading_it(lake: DiskLake) -> None:
+    path = data_file(lake, "u")
+    content = bytearray(path.read_bytes())
+    content[40:140] = bytes(100)
+    path.write_bytes(content)
+    assert found(lake) == []
+    [finding] = [each for each in deep(lake) if each.rule.name == "damaged-page"]
+    assert str(path) in finding.subject
+
+
+def test_rows_that_are_there_twice_are_found_by_reading_them(lake: DiskLake) -> None:
+    side_by_side(
+        lake, "UPDATE t SET s = 'x' WHERE i = 500", "UPDATE t SET s = 'y' WHERE i BETWEEN 490 AND 600"
+    )
+    assert names(deep(lake)) == {"deleted-twice", "doubled-rows", "wrong-count"}
+
+
+@pytest.mark.parametrize(("ahead", "rule"), [(0, set()), (-1, set()), (1, {"older-than-backup"})])
+def test_a_catalog_that_is_older_than_its_backup_is_found(lake: DiskLake, ahead: int, rule: set[str]) -> None:
+    [(snapshot, time)] = lake.metadata(
+        f"SELECT max(snapshot_id) + {ahead}, (SELECT snapshot_time FROM ducklake_snapshot "
+        f"ORDER BY snapshot_id DESC LIMIT 1 OFFSET {max(0, -ahead)}) FROM ducklake_snapshot"
+    )
+    backup = Manifest(datetime.now(UTC), 1, "", snapshot, time, "")
+    assert names(deep(lake, backup)) == rule
+
+
+def test_another_history_than_that_of_the_backup_is_found(lake: DiskLake) -> None:
+    [(snapshot,)] = lake.metadata("SELECT max(snapshot_id) FROM ducklake_snapshot")
+    backup = Manifest(datetime.now(UTC), 1, "", snapshot, datetime(2020, 1, 1, tzinfo=UTC), "")
+    assert names(deep(lake, backup)) == {"older-than-backup"}
 
 
 def test_only_old_files_count_as_unnamed(lake: DiskLake) -> None:

@@ -46,7 +46,6 @@ TYPES = {
     "TIMESTAMP_MS": "['1969-12-31 23:59:59.999'::TIMESTAMP_MS, '2026-01-01 12:00:00.123'::TIMESTAMP_MS]",
     "TIMESTAMP_NS": "['1969-12-31 23:59:59.999999999'::TIMESTAMP_NS, '2026-01-01'::TIMESTAMP_NS]",
     "TIMESTAMP WITH TIME ZONE": "['2026-01-01 12:00:00+05:30'::TIMESTAMPTZ, 'infinity'::TIMESTAMPTZ]",
-    "INTERVAL": "[INTERVAL '1 year 2 days 3.5 seconds', INTERVAL '0 days']",
     "UUID": "['7cd60b33-f13f-4f03-b438-0d81486bff20'::UUID, '00000000-0000-0000-0000-000000000000'::UUID]",
     "JSON": """['{"a": [1, null, "🦆"]}'::JSON, 'null'::JSON]""",
     "INTEGER[]": "[[1, NULL, 3], []::INTEGER[]]",
@@ -222,12 +221,9 @@ def test_geometries_round_trip(lake: duckdb.DuckDBPyConnection) -> None:
 @pytest.mark.parametrize(
     ("value", "kept"),
     [
-        ("1152921504606846977::HUGEINT", "1152921504606846976"),
-        ("1152921504606846977::UHUGEINT", "1152921504606846976"),
         ("'12:00:00+02'::TIMETZ", "10:00:00+00"),
-        ("INTERVAL '580063 hours 44 minutes 54 seconds'", "243:09:48.144"),
     ],
-    ids=["HUGEINT", "UHUGEINT", "TIMETZ", "long INTERVAL"],
+    ids=["TIMETZ"],
 )
 def test_parquet_keeps_less_of_a_value_than_the_catalog(
     value: str, kept: str, lake: duckdb.DuckDBPyConnection
@@ -239,16 +235,40 @@ def test_parquet_keeps_less_of_a_value_than_the_catalog(
     assert ask(lake, read) == [(kept,)]
 
 
-def test_a_negative_interval_cannot_leave_the_catalog(lake: duckdb.DuckDBPyConnection) -> None:
-    ask(lake, "CREATE TABLE backwards AS SELECT INTERVAL '-1 month' AS i")
-    for statement in (
-        "CALL ducklake_flush_inlined_data('lake')",
-        f"INSERT INTO backwards SELECT INTERVAL '-1 day' FROM range({2 * INLINED})",
-    ):
-        with pytest.raises(duckdb.Error, match="do not support negative intervals"):
-            ask(lake, statement)
-    ask(lake, "DROP TABLE backwards")
-    ask(lake, "CALL ducklake_flush_inlined_data('lake')")
+# What makes a table with the value, and part of the sentence that refuses it: see docs/known-limits.md.
+NOT_KEPT = {
+    "INTERVAL": ("INTERVAL '1 day'", "loses its microseconds in Parquet"),
+    "list of INTERVAL": ("[INTERVAL '1 microsecond']", "loses its microseconds in Parquet"),
+    "INTERVAL in a MAP": ("MAP {'a': {'b': INTERVAL '1 day'}}", "loses its microseconds in Parquet"),
+    "HUGEINT": ("9007199254740993::HUGEINT", "a HUGEINT is a DOUBLE in Parquet"),
+    "negative HUGEINT in a STRUCT": (
+        "{'a': [-9007199254740993::HUGEINT]}",
+        "a HUGEINT is a DOUBLE in Parquet",
+    ),
+    "UHUGEINT": ("340282366920938463463374607431768211455::UHUGEINT", "a HUGEINT is a DOUBLE in Parquet"),
+    "HUGEINT in a MAP": ("MAP {'a': 1::HUGEINT}", "cannot be seen within a MAP"),
+    "TIMESTAMP_S": ("'infinity'::TIMESTAMP_S", "an infinite TIMESTAMP_S cannot be written"),
+    "TIMESTAMP_S in a list": ("['-infinity'::TIMESTAMP_S]", "an infinite TIMESTAMP_S cannot be written"),
+    "TIMESTAMP_S in a MAP": ("MAP {'2026-01-01'::TIMESTAMP_S: 1}", "cannot be seen within a MAP"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_KEPT)
+def test_what_parquet_does_not_keep_is_refused_while_it_is_whole(
+    name: str, lake: duckdb.DuckDBPyConnection
+) -> None:
+    value, sentence = NOT_KEPT[name]
+    with pytest.raises(duckdb.Error, match=sentence):
+        ask(lake, f"CREATE TABLE not_kept AS SELECT {value} AS v")
+    assert ask(lake, "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'not_kept'") == [(0,)]
+
+
+@pytest.mark.parametrize(("made", "wider"), [("FLOAT", "DOUBLE"), ("STRUCT(f FLOAT)", "STRUCT(f DOUBLE)")])
+def test_a_float_does_not_become_a_double(made: str, wider: str, lake: duckdb.DuckDBPyConnection) -> None:
+    ask(lake, f"CREATE OR REPLACE TABLE floats (f {made})")
+    with pytest.raises(duckdb.Error, match="compared wrongly with what older files hold"):
+        ask(lake, f"ALTER TABLE floats ALTER f TYPE {wider}")
+    ask(lake, "ALTER TABLE floats RENAME f TO g", "ALTER TABLE floats ADD COLUMN d DOUBLE")
 
 
 def test_a_nanosecond_time_is_refused_since_it_ends_the_duckdb_that_writes_it_to_parquet(

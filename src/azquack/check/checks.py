@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 
-from azquack.check import files, footers, metadata
+from azquack.backup.manifest import Manifest
+from azquack.check import deep as deeper
+from azquack.check import deletes, files, footers, inlined, metadata
 from azquack.check.finding import Finding
 from azquack.errors import LakeError
 from azquack.settings import Settings
@@ -15,11 +18,22 @@ from azquack.sql import first_line
 from azquack.storage import storage_for
 
 
-def run(catalog: Path, settings: Settings, *, orphans: bool = True, quick: bool = False) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Deep:
+    """A check that reads everything: the newest backup, if there is one, and whom to tell how far it has come."""
+
+    newest: Manifest | None
+    progress: deeper.Progress = lambda what, done, total: None
+
+
+def run(
+    catalog: Path, settings: Settings, *, orphans: bool = True, quick: bool = False, deep: Deep | None = None
+) -> list[Finding]:
     """What is wrong with the lake of which the file `catalog` is a copy.
 
     `settings` let us into its storage; where the data lies the catalog knows itself. `orphans` looks for files
-    that nothing names, `quick` opens no Parquet file. Raises `LakeError`, `SettingError`.
+    that nothing names, `quick` opens no Parquet file, `deep` reads every page of each. Raises `LakeError`,
+    `SettingError`.
     """
     with metadata.opened(catalog) as connection:
         found = metadata.findings(connection)
@@ -34,6 +48,8 @@ def run(catalog: Path, settings: Settings, *, orphans: bool = True, quick: bool 
                 connection.execute(f"LOAD {name}")
             for each in storage.statements():
                 connection.execute(each.text)
+            deletes.prepare(connection, metadata.NAME)
+            found += deletes.lost(connection, metadata.NAME)
             files.prepare(connection, metadata.NAME, data_path)
             found += files.missing(connection)
             if orphans:
@@ -41,6 +57,13 @@ def run(catalog: Path, settings: Settings, *, orphans: bool = True, quick: bool 
                 found += files.orphans(connection, metadata.NAME, datetime.now(UTC), age)
             if not quick:
                 found += footers.compare(connection, metadata.NAME)
+                found += deletes.doubled(connection, metadata.NAME)
+                found += inlined.unkept(connection, metadata.NAME)
+            if deep is not None:
+                found += deeper.older(connection, metadata.NAME, deep.newest)
+                found += deeper.pages(connection, deep.progress)
+                connection.execute(f"DETACH {metadata.NAME}")
+                found += deeper.rows(connection, catalog, data_path, deep.progress)
         except duckdb.Error as error:
             raise LakeError(f"the files under {data_path} cannot be looked at: {first_line(error)}") from None
     return found

@@ -209,6 +209,16 @@ METADATA: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        "float-widened",
+        "A FLOAT column became a DOUBLE, and older files hold FLOATs: filters find, and DELETE removes, other rows "
+        "than they say.",
+        "Write the table anew: CREATE TABLE … AS, DROP, RENAME.",
+        "SELECT DISTINCT format('table id {}, column {}', c.table_id, c.column_name) FROM ducklake_column AS c "
+        "JOIN ducklake_column AS o USING (table_id, column_id) JOIN ducklake_data_file AS d USING (table_id) "
+        "WHERE c.end_snapshot IS NULL AND c.column_type = 'float64' AND o.column_type = 'float32' "
+        "AND d.end_snapshot IS NULL AND d.begin_snapshot < o.end_snapshot ORDER BY ALL",
+    ),
+    Rule(
         "statistics-reversed",
         "A file's smallest value is above its largest: filters skip the file, rows are missing from answers.",
         "--repair forgets these statistics, so that the file is always read.",

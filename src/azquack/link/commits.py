@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from azquack import sizes, wire
 from azquack.errors import CatalogAwayError, OutcomeError, StatementError, UpstreamError
-from azquack.link import files, statements
+from azquack.link import files, statements, values
 from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
 from azquack.link.turns import Turns
 
@@ -64,7 +64,8 @@ class Commits:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
                 marked = statements.marked(sql, mark)
                 text = statements.with_withheld(marked or sql, self._withheld)
-                text = f"{text.rstrip().rstrip(';')};\n{statements.none_newer(sql)}"
+                guards = [statements.none_newer(sql), *values.refusals(sql)]
+                text = ";\n".join([text.rstrip().rstrip(";"), *guards])
                 try:
                     answer = await self._run(statements.atomic(text), sql, mark if marked else None, hold)
                 except StatementError as error:

@@ -241,9 +241,14 @@ def is_mixed(commit: str) -> bool:
     """
     if not _FLUSH.search(commit):
         return False
-    *_, made = [None, *_CHANGES.finditer(commit)]
-    kinds = {change.split(":")[0] for change in _NAMES.sub("", made["changes"]).split(",")} if made else set()
+    kinds = {change.split(":")[0] for change in changes_of(commit).split(",")}
     return not kinds <= {"inline_flush", "deleted_from_table"}
+
+
+def changes_of(commit: str) -> str:
+    """What a COMMIT says that it changes, without the names: `inserted_into_table:1,inlined_delete:2`."""
+    *_, made = [None, *_CHANGES.finditer(commit)]
+    return _NAMES.sub("", made["changes"]) if made else ""
 
 
 def none_newer(commit: str) -> str:
