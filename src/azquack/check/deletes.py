@@ -17,8 +17,7 @@ TWICE = Rule(
     "deleted-twice",
     "Rows of a file are deleted in two places, by two commits that did not see each other: count(*) is too low, and "
     "when they were updates the new rows may be there twice.",
-    "azquack maintain --deleted-share 0, which writes the file anew. Then azquack check --deep names the rows that are "
-    "there twice.",
+    "azquack maintain, whose flush puts both into one. Then azquack check --deep names the rows that are there twice.",
 )
 LOST = Rule(
     "lost-deletes",
