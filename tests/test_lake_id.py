@@ -18,10 +18,10 @@ def test_a_catalog_file_keeps_its_identity(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "catalog.duckdb")) as connection:
         assert lake_id.read(connection, "catalog") == LakeId()
         lake_id.write(connection, "catalog", LakeId("abc", 3))
-        lake_id.write(connection, "catalog", LakeId("abc", 4))
+        lake_id.write(connection, "catalog", LakeId("abc", 4, adopted=True))
     with duckdb.connect(str(tmp_path / "catalog.duckdb"), read_only=True) as connection:
-        assert lake_id.read(connection, "catalog") == LakeId("abc", 4)
-        assert connection.execute(lake_id.READ).fetchall() == [("abc", 4)]
+        assert lake_id.read(connection, "catalog") == LakeId("abc", 4, adopted=True)
+        assert connection.execute(lake_id.READ).fetchall() == [("abc", 4, True)]
 
 
 def test_a_data_path_keeps_its_mark(tmp_path: Path) -> None:

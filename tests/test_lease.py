@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,6 +18,7 @@ from azure.storage.blob import BlobClient
 
 from azquack import epochs
 from azquack.errors import LakeError, LeaseError, LeaseLostError, SettingError
+from azquack.lake_state import LeaseRecord, Seen
 from azquack.lease import BlobLease, FileLease, Grant, Lease, lease_for
 from azquack.lease.grant import now
 from azquack.sources import load
@@ -58,6 +61,74 @@ def test_one_holds_it_until_it_gives_it_back(leases: Leases) -> None:
     with pytest.raises(LeaseLostError):
         first.renew(renewed)
     second.release(successor)
+
+
+def test_the_lease_keeps_what_was_served_and_a_number_never_goes_back(leases: Leases) -> None:
+    first = leases()
+    grant = acquired(first)
+    assert (grant.lake, grant.served, grant.number) == ("", 0, 0)
+    first.settle(grant, "abc")
+    first.release(grant)
+    second = leases()
+    assert second.record() == LeaseRecord(Seen.THERE, second.record().where, "abc", grant.epoch, grant.epoch)
+    failed = second.acquire(41)
+    assert failed is not None
+    assert (failed.epoch, failed.lake, failed.served, failed.number) == (42, "abc", grant.epoch, grant.epoch)
+    second.release(failed)
+    third = acquired(leases())
+    assert (third.epoch, third.lake, third.served, third.number) == (43, "abc", grant.epoch, 42)
+
+
+def test_of_many_that_ask_with_different_floors_one_keeps_it(leases: Leases) -> None:
+    start, got = threading.Barrier(8), []
+
+    def ask(floor: int) -> None:
+        lease = leases()
+        start.wait()
+        got.append(lease.acquire(floor))
+
+    threads = [threading.Thread(target=ask, args=(floor,)) for floor in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([grant for grant in got if grant and grant.held()]) <= 1
+
+
+def test_a_lease_that_is_removed_is_lost(leases: Leases, tmp_path: Path) -> None:
+    lease = leases()
+    grant = acquired(lease)
+    if isinstance(lease, FileLease):
+        shutil.rmtree(tmp_path / "lease")
+        assert not grant.held()
+    else:
+        assert isinstance(lease, BlobLease)
+        assert lease._lease is not None
+        lease._blob.delete_blob(lease=lease._lease)
+    with pytest.raises(LeaseLostError, match="removed"):
+        lease.renew(grant)
+
+
+def test_a_damaged_lease_is_said_in_a_sentence(tmp_path: Path) -> None:
+    for text in ("", "{", "[]", "{}", "\x00"):
+        (tmp_path / "7").write_text(text)
+        with pytest.raises(LeaseError, match=r"the lease .*7 is damaged: once nothing serves"):
+            FileLease(tmp_path, SECONDS, "x").acquire()
+
+
+def test_an_owner_whose_file_is_gone_or_followed_answers_nothing(tmp_path: Path) -> None:
+    write(epochs.begin(tmp_path / "c", 1), "CREATE TABLE t AS SELECT 1 AS i")
+    file = epochs.newest(tmp_path / "c")
+    grant = acquired(FileLease(tmp_path / "lease", SECONDS, "x"))
+    seen = replace(grant, file=str(file), followed=str(epochs.followed_by(file)))
+    assert seen.held()
+    # Another lease, the same catalog: whoever copies the file says so first.
+    epochs.begin(tmp_path / "c", 2)
+    assert seen.lost() == "another process has taken the catalog over"
+    gone = replace(seen, followed=None)
+    assert gone.held()
+    file.unlink()
+    assert "is gone" in gone.lost()
 
 
 def test_of_many_that_ask_at_once_one_gets_it(leases: Leases) -> None:
@@ -180,9 +251,28 @@ def test_each_epoch_has_a_copy_of_the_one_before(tmp_path: Path) -> None:
     write(first, "UPDATE t SET i = 99")
     with duckdb.connect(str(second)) as connection:
         assert connection.execute("FROM t").fetchall() == [(1,)]
-    epochs.begin(tmp_path, 4)
+    fourth = epochs.begin(tmp_path, 4)
+    assert first.exists(), "nothing goes before the new file was found whole"
+    epochs.settle(fourth)
     assert not first.exists()
     assert second.exists(), "the file of the owner before is kept"
+
+
+def test_a_file_that_did_not_prove_whole_leaves_its_predecessor_the_newest(tmp_path: Path) -> None:
+    first = epochs.begin(tmp_path, 1)
+    write(first, "CREATE TABLE t AS SELECT 1 AS i")
+    epochs.discard(epochs.begin(tmp_path, 2))
+    assert epochs.found(tmp_path) == (first, 1, ())
+
+
+def test_an_epoch_without_a_file_is_seen(tmp_path: Path) -> None:
+    assert epochs.found(tmp_path / "nowhere") == (None, 0, ())
+    first = epochs.begin(tmp_path, 1)
+    assert epochs.found(tmp_path) == (None, 0, (1,))
+    write(first, "CREATE TABLE t AS SELECT 1 AS i")
+    second = epochs.begin(tmp_path, 2)
+    second.unlink()
+    assert epochs.found(tmp_path) == (first, 1, (2,))
 
 
 def test_what_only_the_log_holds_is_copied_too(tmp_path: Path) -> None:
@@ -218,7 +308,7 @@ def test_a_copy_of_a_file_that_is_being_written_holds_whole_transactions(tmp_pat
             writer.stdin.flush()
             copy = tmp_path / "taken" / str(epoch)
             copy.mkdir(parents=True)
-            epochs._copy(first, copy / epochs.FILE)
+            epochs.copy(first, copy / epochs.FILE)
             with duckdb.connect(str(copy / epochs.FILE)) as connection:
                 odd = "SELECT count(*), coalesce(max(i), -1) FROM t GROUP BY i HAVING count(*) <> 2"
                 assert connection.execute(odd).fetchall() == []

@@ -9,11 +9,11 @@ import duckdb
 import pytest
 
 from azquack.errors import LakeError, SettingError
+from azquack.lake_id import MARK, mark_text
 from azquack.metadata import Metadata
 from azquack.settings import Settings, StorageAuth
 from azquack.sql import MASK, literal
 from azquack.storage import Storage, azure, s3, storage_for
-from azquack.storage.local import MARK
 from bench.delay import DelayProxy
 from tests.lakes import exercise, open_lake, plain_duckdb
 from tests.standins.azure import Azure
@@ -39,6 +39,7 @@ def azure_settings(servers: Azure, path: str) -> Settings:
 def test_a_lake_on_a_directory_does_all_that_ducklake_does(tmp_path: Path) -> None:
     storage = storage_for(Settings(data_path=str(tmp_path / "not" / "there yet")))
     with open_lake(tmp_path, storage, Metadata(str(tmp_path / "m.duckdb"), ())) as lake:
+        (tmp_path / "not" / "there yet" / MARK).write_text(mark_text("x"))
         exercise(lake)
         assert lake.execute(storage.probe.text).fetchall()
     files = {path.suffix for path in (tmp_path / "not" / "there yet").rglob("*") if path.is_file()}
@@ -48,6 +49,7 @@ def test_a_lake_on_a_directory_does_all_that_ducklake_does(tmp_path: Path) -> No
 def test_the_probe_of_a_directory_fails_when_it_is_gone(tmp_path: Path) -> None:
     storage = storage_for(Settings(data_path=str(tmp_path / "data")))
     storage.prepare()
+    (tmp_path / "data" / MARK).write_text(mark_text("x"))
     with plain_duckdb(tmp_path) as connection:
         for each in LOCKDOWN:
             connection.execute(each.format(literal(storage.data_path)))

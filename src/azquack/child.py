@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from azquack import malloc
 from azquack.channel import Message, decode, encode
-from azquack.errors import StartError
+from azquack.errors import AzQuackError, StartError
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,8 @@ class ChildSpec:
     A replica is not ready without its `vital` processes; of the others it only says that they are down. One
     that is `on_demand` is started when another process of the replica first asks for it; one that is
     `owner_only` runs while the replica owns the catalog. It gets the variables of its
-    `environment` that the replica does not have itself.
+    `environment` that the replica does not have itself. `accept` is told what a ready one reports, before anybody
+    else is; what it raises ends the start.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ChildSpec:
     on_demand: bool = False
     owner_only: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    accept: Callable[[Message], Awaitable[None]] | None = field(default=None, repr=False)
 
     @property
     def replica(self) -> str:
@@ -125,6 +127,12 @@ class Child:
             sentence = first["sentence"] if first else f"{self.spec.name} ended with {_exit_text(code)}"
             self.state.last_exit = sentence
             raise StartError(sentence)
+        if self.spec.accept is not None:
+            try:
+                await self.spec.accept(first)
+            except AzQuackError as error:
+                await self.kill(str(error))
+                raise StartError(str(error)) from None
         self.state.ready, self.state.since = True, datetime.now(UTC)
         self.state.report = first
         self._last_pong = time.monotonic()

@@ -10,6 +10,7 @@ stock DuckDB.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 FILE = "catalog.duckdb"
 _PREFIX = "epoch-"
 _ADOPTED = ".before-epochs"
+_FOLLOWED = "followed"
 # What belongs to a database file: its log, and the logs that DuckDB 1.5 keeps while it checkpoints or recovers.
 PARTS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 # How long a predecessor that lost the catalog may go on writing before its supervisor ends it.
@@ -42,32 +44,61 @@ def home(catalog: Path) -> Path:
     return catalog.parent.parent if catalog.parent.name.startswith(_PREFIX) else catalog.parent
 
 
+def found(directory: Path) -> tuple[Path | None, int, tuple[int, ...]]:
+    """The newest catalog file that is there, its epoch (0: it lies in none), and the newer epochs without one."""
+    newest = next(iter(files(directory)), None)
+    number = number_of(newest) if newest else 0
+    return newest, number, tuple(sorted(each for each in _epochs(directory) if each > number))
+
+
+def files(directory: Path) -> list[Path]:
+    """Every catalog file in `directory`, the newest first."""
+    numbers = [*sorted(_epochs(directory), reverse=True), 0]
+    return [file for each in numbers if (file := _file(directory, each)).exists()]
+
+
+def number_of(catalog: Path) -> int:
+    """The epoch in which the file `catalog` lies; 0 when it lies in none."""
+    name = catalog.parent.name.removeprefix(_PREFIX)
+    return int(name) if catalog.parent.name.startswith(_PREFIX) and name.isdigit() else 0
+
+
 def begin(directory: Path, epoch: int, content: Path | None = None) -> Path:
     """The file of `epoch`: `content`, or a copy of the newest before it; not there yet when there was none.
 
-    The caller holds the lease of that epoch. Raises `LakeError`.
+    The caller holds the lease of that epoch. What is older stays until `settle`. Raises `LakeError`.
     """
     own = directory / f"{_PREFIX}{epoch}"
     draft = directory / f"{_PREFIX}{epoch}.partial"
-    source = _newest(directory, [each for each in _epochs(directory) if each < epoch])
+    there = [each for each in _epochs(directory) if each < epoch and _file(directory, each).exists()]
+    source = _newest(directory, there)
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         if content is not None:
             content.rename(draft / FILE)
         elif source.exists():
-            _copy(source, draft / FILE)
+            # Whoever still serves it, because it holds another lease, answers nothing from here on.
+            followed_by(source).touch()
+            copy(source, draft / FILE)
         _sync(draft)
         draft.rename(own)
         _sync(directory)
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
-        raise LakeError(f"the catalog {source} cannot be copied: {(error.strerror or '').lower()}") from None
-    for older in _epochs(directory):
-        if older < epoch and directory / f"{_PREFIX}{older}" != source.parent:
-            # What somebody still holds open on a share stays until the next owner.
-            shutil.rmtree(directory / f"{_PREFIX}{older}", ignore_errors=True)
+        raise LakeError(f"the catalog {source} cannot be copied: {_reason(error, source)}") from None
     return own / FILE
+
+
+def followed_by(catalog: Path) -> Path:
+    """What lies beside the file `catalog` once a later owner has begun to copy it."""
+    return catalog.parent / (_FOLLOWED if catalog.parent.name.startswith(_PREFIX) else f".{FILE}{_FOLLOWED}")
+
+
+def discard(catalog: Path) -> None:
+    """Remove the epoch of the file `catalog`, which nobody was served from; its predecessor is the newest again."""
+    if catalog.parent.name.startswith(_PREFIX):
+        shutil.rmtree(catalog.parent, ignore_errors=True)
 
 
 def keep(directory: Path, name: str) -> Path | None:
@@ -76,14 +107,17 @@ def keep(directory: Path, name: str) -> Path | None:
     if not source.exists():
         return None
     try:
-        _copy(source, kept)
+        copy(source, kept)
     except OSError as error:
         raise LakeError(f"{source} cannot be kept: {(error.strerror or '').lower()}") from None
     return kept
 
 
 def settle(catalog: Path) -> None:
-    """The file `catalog` serves: what lay in the directory before the epochs gets a name that says so."""
+    """The file `catalog` was found whole and serves: of all that is older, only its predecessor is kept.
+
+    What lay in the directory before the epochs gets a name that says so.
+    """
     directory = home(catalog)
     if directory == catalog.parent:
         return
@@ -91,10 +125,28 @@ def settle(catalog: Path) -> None:
         before = directory / f"{FILE}{suffix}"
         if before.exists():
             before.rename(directory / f"{FILE}{_ADOPTED}{suffix}")
+    own = number_of(catalog)
+    older = sorted(each for each in _epochs(directory) if each < own)
+    kept = [each for each in older if _file(directory, each).exists()][-1:]
+    for each in older:
+        if each not in kept:
+            # What somebody still holds open on a share stays until the next owner.
+            shutil.rmtree(directory / f"{_PREFIX}{each}", ignore_errors=True)
+
+
+def _file(directory: Path, epoch: int) -> Path:
+    return directory / f"{_PREFIX}{epoch}" / FILE if epoch else directory / FILE
+
+
+def _reason(error: OSError, source: Path) -> str:
+    reason = (error.strerror or "").lower()
+    if error.errno == errno.ENOSPC and source.exists():
+        return f"{reason}; a start needs room for one more copy of {source.stat().st_size:,} bytes"
+    return reason
 
 
 def _newest(directory: Path, epochs: list[int]) -> Path:
-    return directory / f"{_PREFIX}{max(epochs)}" / FILE if epochs else directory / FILE
+    return _file(directory, max(epochs, default=0))
 
 
 def _epochs(directory: Path) -> list[int]:
@@ -104,7 +156,7 @@ def _epochs(directory: Path) -> list[int]:
     return [int(name) for name in names if name.isdigit()]
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
     """Copy the database and its logs as they were together at one instant.
 
     All are read twice. When the second reading finds the same bytes, nothing changed between the two, so the

@@ -18,6 +18,7 @@ class LakePlan:
 
     With a `link`, the node reaches its catalog through a catalog link that it starts itself, and `token` is
     the internal token for the far end; then `metadata` only shows what the node will say to its own link.
+    `storage` makes a DuckDB able to use the data path; a node that `marks` writes the lake's id into it.
     """
 
     metadata: Metadata
@@ -25,6 +26,8 @@ class LakePlan:
     encrypted: bool = False
     link: LinkOptions | None = None
     token: str = field(default="", repr=False)
+    storage: tuple[Statement, ...] = ()
+    marks: bool = False
 
     def secrets(self, metadata: Metadata | None = None) -> tuple[Statement, ...]:
         """The persistent secrets that must be there at the open: an initial database has no ATTACH options.
@@ -53,7 +56,10 @@ class LakePlan:
     def from_message(message: Message) -> LakePlan:
         """The plan that `to_message` made."""
         metadata = message["metadata"]
-        secrets = tuple(Statement(s["text"], s["masked"], tuple(s["secrets"])) for s in metadata["secrets"])
+        secrets, storage = (
+            tuple(Statement(s["text"], s["masked"], tuple(s["secrets"])) for s in each)
+            for each in (metadata["secrets"], message["storage"])
+        )
         return LakePlan(
             metadata=Metadata(
                 metadata["path"], tuple(metadata["extensions"]), secrets, metadata["parameters"]
@@ -62,4 +68,6 @@ class LakePlan:
             encrypted=message["encrypted"],
             link=LinkOptions(**message["link"]) if message["link"] else None,
             token=message["token"],
+            storage=storage,
+            marks=message["marks"],
         )

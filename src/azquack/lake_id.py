@@ -1,6 +1,7 @@
 """The identity of a lake: a random id, made once, that stands in every place that belongs to the lake.
 
-catalog file     the table `azquack_lake`, one row: `id`, and `epoch`, that of the owner who wrote to the file last.
+catalog file     the table `azquack_lake`, one row: `id`; `epoch`, that of the owner who wrote to the file last; and
+                 `adopted`, whether the lake was there before it had an id.
                  DuckLake neither reads nor writes it (its own options are refused other keys), and it is copied with
                  every copy of the catalog: backups, restores, epochs, upgrades.
 data path        the file `.azquack`, one JSON object: `lake`
@@ -16,17 +17,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, Any
 
-from azquack.sql import literal
+from azquack.sql import identifier, literal
 
 if TYPE_CHECKING:
     import duckdb
 
 TABLE = "azquack_lake"
 MARK = ".azquack"
-READ = f"SELECT id, epoch FROM {TABLE}"
+READ = f"SELECT id, epoch, adopted FROM {TABLE}"
 _EXISTS = (
     "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = 'main' AND table_name = ?"
 )
@@ -35,10 +37,14 @@ _NOTE = "The Parquet files of an AzQuack lake. Its catalog knows them: do not mo
 
 @dataclass(frozen=True, slots=True)
 class LakeId:
-    """Which lake (`''`: none), and the epoch of the owner who wrote to it last (0: from before the epochs)."""
+    """Which lake (`''`: none), and the epoch of the owner who wrote to it last (0: from before the epochs).
+
+    The data path of a lake that was not `adopted` has had its mark since before the lake's first commit.
+    """
 
     lake: str = ""
     epoch: int = 0
+    adopted: bool = False
 
 
 def new() -> str:
@@ -50,17 +56,23 @@ def read(connection: duckdb.DuckDBPyConnection, database: str) -> LakeId:
     """The identity in the catalog file that is attached as `database`; an empty one when it has none."""
     if connection.execute(_EXISTS, [database, TABLE]).fetchall() == [(0,)]:
         return LakeId()
-    rows = connection.execute(f"SELECT id, epoch FROM {database}.main.{TABLE}").fetchall()
-    return LakeId(str(rows[0][0]), int(rows[0][1])) if rows else LakeId()
+    return parse(
+        connection.execute(f"SELECT id, epoch, adopted FROM {identifier(database)}.main.{TABLE}").fetchall()
+    )
+
+
+def parse(rows: Sequence[Sequence[Any]]) -> LakeId:
+    """The identity in the rows that `READ` gives."""
+    return LakeId(str(rows[0][0]), int(rows[0][1]), bool(rows[0][2])) if rows else LakeId()
 
 
 def write(connection: duckdb.DuckDBPyConnection, database: str, identity: LakeId) -> None:
     """Put `identity` into the catalog file that is attached as `database`, in place of the one that it had."""
-    table = f"{database}.main.{TABLE}"
+    table = f"{identifier(database)}.main.{TABLE}"
     connection.execute("BEGIN")
-    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (id VARCHAR, epoch BIGINT)")
+    connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (id VARCHAR, epoch BIGINT, adopted BOOLEAN)")
     connection.execute(f"DELETE FROM {table}")
-    connection.execute(f"INSERT INTO {table} VALUES (?, ?)", [identity.lake, identity.epoch])
+    connection.execute(f"INSERT INTO {table} VALUES (?, ?, ?)", [*astuple(identity)])
     connection.execute("COMMIT")
 
 

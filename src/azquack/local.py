@@ -1,8 +1,8 @@
 """The pair on a laptop: where it keeps its things, how it is started and stopped.
 
-A lake directory holds `catalog/` (the catalog file), `data/` (Parquet), `tokens/` (mode 0700), `up.log`,
-and, while the pair is up, `up.json`, which says where it listens. Whoever serves the lake holds a lock on
-`up.lock`; the kernel gives it back when that process is gone, however it went.
+A lake directory holds `catalog/` (the catalog file), `data/` (Parquet) and `tokens/` (mode 0700), unless the settings
+say otherwise, `up.log`, and, while the pair is up, `up.json`, which says where it listens. Whoever serves the lake
+holds a lock on `up.lock`; the kernel gives it back when that process is gone, however it went.
 """
 
 from __future__ import annotations
@@ -12,15 +12,24 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from pydantic import SecretStr
+from typing import Any
 
 from azquack.errors import LakeError, StartError
-from azquack.tokens import GeneratedTokens, TokenSource
+from azquack.settings import PrincipalRole, TokenSourceKind
+from azquack.sources import Loaded, load
+
+# A pair has a catalog replica of its own, on loopback, whatever the environment says of another.
+OWN = {
+    "role": None,
+    "catalog": None,
+    "catalog_password": None,
+    "catalog_tls": False,
+    "catalog_ca_file": None,
+}
 
 
 @dataclass(frozen=True)
@@ -42,40 +51,32 @@ class LakeDirectory:
 
     path: Path
 
-    @property
-    def catalog_dir(self) -> Path:
-        """Where catalog.duckdb lies."""
-        return self.path / "catalog"
+    def load(self, flags: Mapping[str, Any] | None = None, *, env_file: Path | None = Path(".env")) -> Loaded:
+        """The settings of the pair in this directory: its own defaults come after every other source.
 
-    @property
-    def data_path(self) -> Path:
-        """Where the Parquet files lie."""
-        return self.path / "data"
-
-    @property
-    def token_dir(self) -> Path:
-        """Where the generated tokens lie."""
-        return self.path / "tokens"
+        Whoever runs a lake on their own machine is its administrator, unless told otherwise; the catalog is the
+        pair's own. Raises `SettingError`.
+        """
+        defaults = {
+            "catalog_dir": self.path / "catalog",
+            "data_path": str(self.path / "data"),
+            "public_role": PrincipalRole.ADMIN,
+            "principals_file": self.path / "principals.json",
+            "token_source": TokenSourceKind.GENERATED,
+            "token_dir": self.path / "tokens",
+        }
+        return load(flags, env_file=env_file, defaults=defaults, fixed=OWN, origin="the pair")
 
     @property
     def log(self) -> Path:
         """The log of a pair that runs in the background."""
         return self.path / "up.log"
 
-    def tokens(self) -> TokenSource:
-        """The tokens of this lake, made on its first start."""
-        return GeneratedTokens(self.token_dir)
-
-    def public_token(self) -> SecretStr:
-        """The token of the users."""
-        return self.tokens().public()
-
     def make(self) -> None:
         """Make what is missing. Raises `LakeError` when the disk does not let us."""
         try:
-            for directory in (self.path, self.catalog_dir, self.data_path):
-                directory.mkdir(parents=True, exist_ok=True)
-            self.token_dir.mkdir(mode=0o700, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "tokens").mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise LakeError(f"the lake directory {self.path} cannot be made: {error.strerror}") from None
         if not os.access(self.path, os.W_OK | os.X_OK):

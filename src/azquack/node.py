@@ -14,21 +14,26 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from azquack import epochs, extensions, logs, machine, placeholders, upgrade
+from azquack import epochs, extensions, lake_id, lake_places, logs, machine, placeholders, upgrade
 from azquack.channel import ChildChannel
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
 from azquack.keeper import Keeper
+from azquack.lake_id import LakeId
+from azquack.lake_state import Action, Catalog, Places, Seen, judge
 from azquack.metadata import quack
 from azquack.plan import NodePlan
 from azquack.sql import Statement, first_line, literal, plain
 
 if TYPE_CHECKING:
+    from azquack.data_guard import DataGuard
     from azquack.link.link import CatalogLink
 
 log = logging.getLogger(__name__)
@@ -66,6 +71,7 @@ class Node:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._link: CatalogLink | None = None
         self.port = 0
+        self.lake = ""
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -79,12 +85,16 @@ class Node:
         extensions.link_all(self._home / "extensions")
         for folder in ("secrets", "spill"):
             (self._home / folder).mkdir(mode=0o700, exist_ok=True)
-        self._write_secrets()
+        guard = self._write_secrets()
         if self._plan.role == "catalog":
+            identity = self._found_whole(Path(self._plan.database))
             upgrade.prepare(Path(self._plan.database))
         deadline, pause = time.monotonic() + self._plan.start_timeout, 0.1
         while True:
             try:
+                if guard is not None:
+                    with self._beside() as beside:
+                        guard.check(beside)
                 self._connection = duckdb.connect(
                     self._plan.database, read_only=self._plan.read_only, config=self._config()
                 )
@@ -96,6 +106,11 @@ class Node:
                 log.info("waiting for the catalog", extra={"pause": round(pause, 2)})
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  jitter, not a secret
             pause = min(pause * 1.7, 3.0)
+        if self._plan.role == "catalog":
+            lake_id.write(self.connection, Path(self._plan.database).stem, identity)
+        if guard is not None:
+            with self._beside() as beside:
+                guard.mark(beside)
         # Taken away once the lake is open, so that no statement of a user can borrow them.
         for path in (self._home / "secrets").iterdir():
             self.run(plain(f"DROP PERSISTENT SECRET {path.name.split('.')[0]}"))
@@ -129,10 +144,7 @@ class Node:
 
     def run(self, each: Statement) -> None:
         """Run one statement of the plan. Raises `StartError` with DuckDB's sentence, secrets removed."""
-        try:
-            self.connection.execute(each.text)
-        except duckdb.Error as error:
-            raise StartError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
+        _run(self.connection, each)
 
     def probe(self) -> dict[str, str]:
         """Run every probe of the plan; name → '' when well, else what is wrong in a sentence."""
@@ -182,10 +194,14 @@ class Node:
             "temp_directory": str(self._home / "spill"),
         }
 
-    def _write_secrets(self) -> None:
+    def _write_secrets(self) -> DataGuard | None:
+        """The secrets that open the lake; what compares the lake with its data path. None where there is no lake."""
         lake = self._plan.lake
         if lake is None:
-            return
+            return None
+        # What a catalog's node, which has no lake to open, need not hold.
+        from azquack.data_guard import DataGuard
+
         metadata = lake.metadata
         if lake.link is not None:
             # Brings an event loop, 6 MB that a catalog's node, which has no link, need not hold.
@@ -197,21 +213,50 @@ class Node:
             stored = CommittedFiles(lake.data_path, lambda paths: missing(self.connection.cursor(), paths))
             self._link = CatalogLink(lake.link, lake.token, stored)
             metadata = quack(f"quack:127.0.0.1:{self._link.start()}", self._link.token)
-        # This one serves nobody and is gone at once, so it need not hash the extensions' files, which takes 0.1 s for
-        # each: they come from the hash-pinned wheels, like this code, and the database that serves verifies them.
-        config = self._config() | {"allow_unsigned_extensions": "true"}
-        with duckdb.connect(":memory:", config=config) as connection:
-            for each in (*map(_load, self._plan.extensions), *lake.secrets(metadata)):
-                try:
-                    connection.execute(each.text)
-                except duckdb.Error as error:
-                    raise StartError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
+        with self._beside() as connection:
+            for each in lake.secrets(metadata):
+                _run(connection, each)
             if lake.link is not None:
                 placeholders.rename(connection, self._home / "proof")
+        return DataGuard(lake, metadata)
+
+    @contextlib.contextmanager
+    def _beside(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A DuckDB beside the lake's: it can read the data path, and serves nobody.
+
+        It is gone at once, so it need not hash the extensions' files, which takes 0.1 s for each: they come from the
+        hash-pinned wheels, like this code, and the database that serves verifies them.
+        """
+        lake = self._plan.lake
+        config = self._config() | {"allow_unsigned_extensions": "true"}
+        with duckdb.connect(":memory:", config=config) as connection:
+            for each in (*map(_load, self._plan.extensions), *(lake.storage if lake else ())):
+                _run(connection, each)
+            yield connection
+
+    def _found_whole(self, file: Path) -> LakeId:
+        """The identity under which the catalog `file` is to be served. Raises `LakeError` when it must not be."""
+        places = self._plan.places or Places(Catalog(where=f"the catalog {file}"))
+        catalog = lake_places.catalog_file(places.catalog, file, places.backups.witness)
+        if catalog.seen is Seen.UNREADABLE and _is_newer(catalog.problem):
+            raise _opening_error(self._plan, catalog.problem)
+        verdict = judge(replace(places, catalog=catalog))
+        if verdict.action is Action.REFUSE:
+            raise LakeError(verdict.sentence)
+        adopted = catalog.seen is Seen.THERE and (catalog.adopted or not catalog.lake)
+        self.lake = verdict.lake or lake_id.new()
+        return LakeId(self.lake, epochs.number_of(file), adopted)
 
 
 def _load(extension: str) -> Statement:
     return plain(f"LOAD {extension}")
+
+
+def _run(connection: duckdb.DuckDBPyConnection, each: Statement) -> None:
+    try:
+        connection.execute(each.text)
+    except duckdb.Error as error:
+        raise StartError(f"{each.masked} failed: {each.scrub(first_line(error))}") from None
 
 
 def _free_port(host: str) -> int:
@@ -227,11 +272,15 @@ def _opening_error(plan: NodePlan, message: str) -> AzQuackError:
         return LakeError(f"{plan.database} is in use by another process: stop that one first")
     if "DATA_PATH" in message or "data path" in message.lower():
         return LakeError(f"this catalog belongs to a lake with another data path: {first}")
-    if "newer" in message or "storage version" in message or "Only DuckLake versions" in message:
+    if _is_newer(message):
         return LakeError(f"this lake was made by a newer version, which this AzQuack cannot read: {first}")
     if any(sign in message for sign in _PASSING):
         return StartError(f"the catalog did not answer within {plan.start_timeout:.0f} s: {first}")
     return LakeError(f"the lake cannot be opened: {first}")
+
+
+def _is_newer(message: str) -> bool:
+    return any(sign in message for sign in ("newer", "storage version", "Only DuckLake versions"))
 
 
 def main() -> int:
@@ -251,12 +300,12 @@ def main() -> int:
         try:
             node.open()
             node.serve()
-            if plan.role == "catalog":
-                epochs.settle(Path(plan.database))
         except AzQuackError as error:
             channel.send("failed", sentence=str(error))
             return 1
-        channel.send("ready", port=node.port, access=plan.access, versions=extensions.versions())
+        channel.send(
+            "ready", port=node.port, access=plan.access, lake=node.lake, versions=extensions.versions()
+        )
         threading.Thread(target=_report, args=(node, channel), daemon=True).start()
         _obey(node, channel)
     return 0

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from azquack.channel import Message
 from azquack.door.ports import Access
 from azquack.lake import LakePlan
+from azquack.lake_state import Places
 from azquack.sql import Statement, literal
 
 _STATEMENTS = ("statements", "lockdown")
@@ -18,7 +19,8 @@ class NodePlan:
 
     `extensions` are loaded, in this order, before the lake's secrets are made and once it is open.
     `statements` run once it is open, `lockdown` once it serves. `probes` maps the name of a health check to
-    the statement that proves it. Times are seconds.
+    the statement that proves it. `places` is what the places of a lake hold beside the catalog's file. Times are
+    seconds.
     """
 
     name: str
@@ -31,6 +33,7 @@ class NodePlan:
     config: dict[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
     lake: LakePlan | None = None
+    places: Places | None = None
     statements: tuple[Statement, ...] = ()
     lockdown: tuple[Statement, ...] = ()
     probes: dict[str, str] = field(default_factory=dict)
@@ -68,7 +71,9 @@ class NodePlan:
         message = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in _STATEMENTS:
             message[name] = [asdict(s) for s in message[name]]
-        return {"op": "plan", **message, "lake": self.lake.to_message() if self.lake else None}
+        for name, part in (("lake", self.lake), ("places", self.places)):
+            message[name] = part.to_message() if part else None
+        return {"op": "plan", **message}
 
     @staticmethod
     def from_message(message: Message) -> NodePlan:
@@ -79,4 +84,5 @@ class NodePlan:
                 Statement(s["text"], s["masked"], tuple(s["secrets"])) for s in message[name]
             )
         values["lake"] = LakePlan.from_message(message["lake"]) if message["lake"] else None
+        values["places"] = Places.from_message(message["places"]) if message["places"] else None
         return NodePlan(**values)

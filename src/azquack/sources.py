@@ -1,5 +1,7 @@
 """Where the settings come from, first match wins: a flag, the environment (`AZQUACK_<NAME>`), `.env`, the default.
 
+Every command has its settings of `load`. A pair in a lake directory has defaults of its own (`azquack.local`).
+
 Only a command reads them. The processes that the supervisor starts are told theirs, and need no pydantic-settings.
 """
 
@@ -50,10 +52,18 @@ class Loaded:
             yield name, shown(value), self.origins.get(name, "default")
 
 
-def load(flags: Mapping[str, Any] | None = None, *, env_file: Path | None = Path(".env")) -> Loaded:
+def load(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    env_file: Path | None = Path(".env"),
+    defaults: Mapping[str, Any] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    origin: str = "default",
+) -> Loaded:
     """The settings from `flags`, the environment and `env_file`.
 
-    A flag that is None counts as not given. Raises `SettingError`, naming the setting, its value unless it is
+    A flag that is None counts as not given. `defaults` stand in for those of the table, `fixed` is what the caller
+    leaves no choice in; both are of `origin`. Raises `SettingError`, naming the setting, its value unless it is
     secret, and what is allowed.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
@@ -62,11 +72,18 @@ def load(flags: Mapping[str, Any] | None = None, *, env_file: Path | None = Path
         "environment": EnvSettingsSource(_Names),
         ".env": DotEnvSettingsSource(_Names, env_file=env_file),
     }
-    values, origins = dict(given), dict.fromkeys(given, "flag")
-    for origin, source in sources.items():
+    fixed = fixed or {}
+    if refused := sorted(fixed.keys() & given.keys()):
+        flag = f"--{refused[0].replace('_', '-')}"
+        raise SettingError(f"{flag} cannot be chosen here: {origin} sets it itself")
+    values, origins = {**given, **fixed}, {**dict.fromkeys(given, "flag"), **dict.fromkeys(fixed, origin)}
+    for source_name, source in sources.items():
         for name, value in source().items():
             if name not in values:
-                values[name], origins[name] = value, origin
+                values[name], origins[name] = value, source_name
+    for name, value in (defaults or {}).items():
+        if name not in values:
+            values[name], origins[name] = value, origin
     try:
         return Loaded(Settings.model_validate(values), origins)
     except ValidationError as error:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from azquack import drafts, epochs
+import duckdb
+
+from azquack import drafts, epochs, lake_id
 from azquack.backup.backups import Backups
 from azquack.backup.manifest import Manifest
 from azquack.backup.note import Note
 from azquack.errors import BackupError
+from azquack.lake_id import LakeId
+from azquack.lake_places import backups_in, catalog_in
+from azquack.lake_state import Places, next_epoch
 from azquack.lease import Lease
+from azquack.lease.grant import Grant
+from azquack.sql import literal
 
 # Its directory in that of the catalog.
 _DRAFT = ".restoring-"
@@ -36,7 +43,8 @@ def restore(
         draft = scratch / epochs.FILE
         backups.fetch(wanted, draft)
         inspect(draft)
-        grant = lease.acquire()
+        known = backups_in(backups.place, "the backups")
+        grant = lease.acquire(next_epoch(Places(catalog_in(directory), backups=known)) - 1)
         if grant is None:
             raise BackupError(f"the catalog in {directory} is in use: stop it first, then restore")
         try:
@@ -46,7 +54,9 @@ def restore(
             lease.renew(grant)
             name = f"{epochs.FILE}.before-restore-{note.time:%Y%m%dT%H%M%SZ}"
             kept = _into_place(kept, directory / name) if kept else None
+            lake = _identify(draft, grant, [grant.lake, *known.lakes])
             restored = epochs.begin(directory, grant.epoch, draft)
+            lease.settle(grant, lake)
             epochs.settle(restored)
         finally:
             lease.release(grant)
@@ -72,3 +82,18 @@ def _room_for(wanted: Manifest, directory: Path) -> None:
     old = sum(each.stat().st_size for each in parts if each.exists())
     what = "a restore, for the backup, its unpacked file and a copy of the old catalog,"
     drafts.need(wanted.size + max(wanted.unpacked, wanted.size) + old, directory, what)
+
+
+def _identify(draft: Path, grant: Grant, known: Iterable[str]) -> str:
+    """The lake of the fetched file `draft`, which becomes the state of the epoch of `grant`.
+
+    A backup from before the ids takes the first that is `known`, so that it stays the same lake.
+    """
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"ATTACH {literal(str(draft))} AS restored")
+        found = lake_id.read(connection, "restored")
+        lake = found.lake or next(filter(None, known), "") or lake_id.new()
+        adopted = found.adopted or not found.lake
+        lake_id.write(connection, "restored", LakeId(lake, grant.epoch, adopted))
+        connection.execute("CHECKPOINT restored")
+    return lake

@@ -12,6 +12,7 @@ from azquack.errors import AzQuackError
 MODULES = {
     "pair": ("up", "down", "status"),
     "lake": ("sql", "connect"),
+    "identity": ("lake",),
     "backup": ("backup", "restore"),
     "check": ("check",),
     "maintain": ("maintain",),

@@ -14,11 +14,16 @@ from rich.table import Table
 from azquack import epochs
 from azquack.cli.options import ALL_GROUPS, EnvFile, RoleArgument, with_settings
 from azquack.errors import SettingError
+from azquack.local import LakeDirectory
 from azquack.plan import NodePlan
 from azquack.roles import catalog, query
 from azquack.settings import Role, as_markdown
 from azquack.sources import load
 from azquack.tokens import token_source_for
+
+DirOption = Annotated[
+    Path | None, typer.Option("--dir", help="The lake directory of a pair: what azquack up does with it.")
+]
 
 
 class Format(StrEnum):
@@ -39,16 +44,22 @@ def config(
     role: RoleArgument = None,
     format: Annotated[Format, typer.Option(help="How to show them.")] = Format.TABLE,
     env_file: EnvFile = Path(".env"),
+    directory: DirOption = None,
     **flags: Any,
 ) -> None:
-    """Show the effective settings and where each came from, secrets masked.
+    """Show the effective settings and where each came from, secrets masked: a replica's, or with --dir a pair's.
 
     As markdown it is the page of every setting instead.
     """
     if format is Format.MARKDOWN:
         print(as_markdown(), end="")
         return
-    rows = list(load({"role": role, **flags}, env_file=env_file).rows())
+    given = {"role": role, **flags}
+    if directory is not None:
+        loaded = LakeDirectory(directory.resolve()).load(given, env_file=env_file)
+    else:
+        loaded = load(given, env_file=env_file)
+    rows = list(loaded.rows())
     if format is Format.JSON:
         print(
             json.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}, indent=2)

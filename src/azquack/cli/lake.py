@@ -23,6 +23,7 @@ from azquack.local import LakeDirectory
 from azquack.settings import PREFIX
 from azquack.sources import load
 from azquack.sql import literal
+from azquack.tokens import token_source_for
 
 DirOption = Annotated[Path, typer.Option("--dir", help="The lake directory of a pair on this machine.")]
 UriOption = Annotated[
@@ -62,7 +63,7 @@ def target(directory: Path, uri: str | None) -> Target:
         raise SettingError(
             f"no pair is up in {directory}: start it with azquack up --dir {directory}, or give --uri"
         )
-    return Target(running.uri, lake.public_token(), tls=False)
+    return Target(running.uri, token_source_for(lake.load().settings).public(), tls=False)
 
 
 def sql(

@@ -24,9 +24,9 @@ from azquack.cli.options import with_settings
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.local import LakeDirectory, Running
 from azquack.roles import catalog, query
-from azquack.sources import load
 from azquack.sql import first_line
 from azquack.supervisor import Supervisor
+from azquack.tokens import token_source_for
 
 
 def register(app: typer.Typer) -> None:
@@ -59,7 +59,7 @@ def up(
         running = None
         _foreground(lake, flags, with_demo, ready_fd, as_json)
     if running:
-        _show(lake, running, as_json)
+        _show(lake, flags, running, as_json)
 
 
 def _foreground(
@@ -78,19 +78,19 @@ def _foreground(
 async def _serve(
     lake: LakeDirectory, flags: dict[str, Any], with_demo: bool, ready_fd: int | None, as_json: bool
 ) -> None:
-    # Whoever runs a lake on their own machine is its administrator, unless told otherwise.
-    own_lake = {
-        "data_path": str(lake.data_path),
-        "public_role": "admin",
-        "principals_file": lake.path / "principals.json",
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
-    settings = load(own_lake | given | {"token_source": "generated", "token_dir": lake.token_dir}).settings
+    settings = lake.load(flags).settings
     logs.configure("supervisor", settings.log_level)
-    own = settings.model_copy(
-        update={"host": "127.0.0.1", "port": 0, "http_port": 0, "catalog_dir": lake.catalog_dir}
-    )
-    tokens = lake.tokens()
+    # The internal door is for the pair alone.
+    inner = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "http_port": 0,
+        "tls_cert": None,
+        "tls_key": None,
+        "tls_client_ca": None,
+    }
+    own = settings.model_copy(update=inner)
+    tokens = token_source_for(settings)
     owned = catalog.ownership(own, standby=False)
     specs = [
         *catalog.children(own, tokens, owned),
@@ -114,7 +114,7 @@ async def _serve(
         if ready_fd is not None:
             _tell(ready_fd, {"ready": True})
         else:
-            _show(lake, running, as_json)
+            _show(lake, flags, running, as_json)
 
     await Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned).run(ready)
 
@@ -146,8 +146,9 @@ def _background(lake: LakeDirectory, arguments: list[str]) -> Running:
     return running
 
 
-def _show(lake: LakeDirectory, running: Running, as_json: bool) -> None:
-    token = lake.public_token()
+def _show(lake: LakeDirectory, flags: dict[str, Any], running: Running, as_json: bool) -> None:
+    settings = lake.load(flags).settings
+    token = token_source_for(settings).public()
     if as_json:
         print(json.dumps(asdict(running) | {"token": token.get_secret_value()}), flush=True)
         return
@@ -162,7 +163,7 @@ def _show(lake: LakeDirectory, running: Running, as_json: bool) -> None:
     out.print(
         f"[dim]stop  [/] azquack down {where}" + ("" if running.pid != os.getpid() else "   (or Ctrl-C)")
     )
-    out.print(f"[dim]data  [/] {lake.data_path}, catalog {lake.catalog_dir}\n")
+    out.print(f"[dim]data  [/] {settings.data_path}, catalog {settings.catalog_dir}\n")
 
 
 def down(

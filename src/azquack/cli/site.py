@@ -54,7 +54,7 @@ class Site:
     @property
     def tokens(self) -> TokenSource:
         """Its tokens. Raises `SettingError`, `TokenError`."""
-        return self.directory.tokens() if self.directory else token_source_for(self.settings)
+        return token_source_for(self.settings)
 
     @property
     def catalog_uri(self) -> str:
@@ -108,8 +108,7 @@ def site(directory: Path | None, flags: Mapping[str, Any]) -> Site:
         raise LakeError(
             f"there is no lake in {lake.path}: say --dir, or set AZQUACK_CATALOG to one that is elsewhere"
         )
-    own = {"catalog_dir": lake.catalog_dir, "data_path": settings.data_path or str(lake.data_path)}
-    return Site(settings.model_copy(update=own), lake)
+    return Site(lake.load(flags).settings, lake)
 
 
 def _identity_in(catalog: Path) -> str:

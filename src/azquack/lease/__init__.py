@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from azquack.errors import SettingError
+from azquack.lake_state import LeaseRecord
 from azquack.lease.blob import BlobLease, container_and_blob
 from azquack.lease.file import FileLease
 from azquack.lease.grant import Grant
@@ -23,17 +24,23 @@ __all__ = ["BlobLease", "FileLease", "Grant", "Lease", "lease_for"]
 class Lease(Protocol):
     """A lease on one catalog. Its methods block; all raise `LeaseError` when the place of the lease fails."""
 
-    def acquire(self) -> Grant | None:
-        """The lease with an epoch of its own, or None while another holds it."""
+    def acquire(self, floor: int = 0) -> Grant | None:
+        """The lease with an epoch of its own, beyond `floor`, or None while another holds it."""
 
     def renew(self, grant: Grant) -> Grant:
         """The same epoch for longer. Raises `LeaseLostError` once another owner has begun or may have."""
+
+    def settle(self, grant: Grant, lake: str) -> None:
+        """Keep in the lease that the epoch of `grant` is served, and of which lake. Raises `LeaseLostError`."""
 
     def release(self, grant: Grant) -> None:
         """Give it back, so that another takes it at once; nothing happens when it is lost already."""
 
     def holder(self) -> str:
         """Who holds it, for a person; '' when nobody knows."""
+
+    def record(self) -> LeaseRecord:
+        """What it says of its last owner; whether or not it is held."""
 
 
 def lease_for(settings: Settings, name: str) -> Lease:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from azquack.errors import LeaseError, LeaseLostError
+from azquack.lake_state import LeaseRecord, Seen
 from azquack.lease.grant import Grant, now
 
-_TAKEN = "another process has taken the catalog over"
+# What a lease that was given back still says.
+_KEPT = ("lake", "served")
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _PID_NAMESPACE = Path("/proc/self/ns/pid")
 
@@ -36,23 +38,32 @@ class FileLease:
         self._seen: tuple[int, int] = (0, 0)
         self._since = 0.0
 
-    def acquire(self) -> Grant | None:
-        """The lease, or None while another holds it. Raises `LeaseError`."""
+    def acquire(self, floor: int = 0) -> Grant | None:
+        """The lease with an epoch beyond `floor`, or None while another holds it. Raises `LeaseError`."""
         started = now()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             newest = self._newest()
             if newest and not self._is_free(newest):
                 return None
-            if not self._claim(newest + 1):
+            before = self._record(newest)
+            epoch = max(newest, floor) + 1
+            if not self._claim(epoch, before):
                 return None
-            for older in sorted(self._epochs()):
-                if older <= newest:
-                    (self._directory / str(older)).unlink(missing_ok=True)
+            others = sorted(each for each in self._epochs() if each != epoch)
+            if others and others[-1] > epoch:
+                # Another began at the same moment from a higher floor.
+                (self._directory / str(epoch)).unlink(missing_ok=True)
+                return None
+            for older in others:
+                (self._directory / str(older)).unlink(missing_ok=True)
         except OSError as error:
             raise self._failed(error) from None
-        path = self._directory / str(newest + 1)
-        return Grant(newest + 1, started + self._seconds, str(path), str(self._directory / str(newest + 2)))
+        claim, successor = (str(self._directory / str(each)) for each in (epoch, epoch + 1))
+        until = started + self._seconds
+        return Grant(
+            epoch, until, claim, successor, lake=before.lake, served=before.served, number=before.number
+        )
 
     def renew(self, grant: Grant) -> Grant:
         """The same epoch for longer. Raises `LeaseLostError`, `LeaseError`."""
@@ -60,26 +71,57 @@ class FileLease:
         try:
             os.utime(self._directory / str(grant.epoch))
         except FileNotFoundError:
-            raise LeaseLostError(_TAKEN) from None
+            raise LeaseLostError(grant.lost()) from None
         except OSError as error:
             raise self._failed(error) from None
         renewed = replace(grant, until=started + self._seconds)
-        if not renewed.held():
-            raise LeaseLostError(_TAKEN)
+        if reason := renewed.lost():
+            raise LeaseLostError(reason)
         return renewed
+
+    def settle(self, grant: Grant, lake: str) -> None:
+        """Keep that the epoch of `grant` is served, and of which lake. Raises `LeaseLostError`, `LeaseError`."""
+        if reason := grant.lost():
+            raise LeaseLostError(reason)
+        try:
+            found = self._read(grant.epoch)
+        except OSError as error:
+            raise self._failed(error) from None
+        self._write(grant.epoch, found | {"lake": lake, "served": grant.epoch}, new=False)
 
     def release(self, grant: Grant) -> None:
         """Give it back. Raises `LeaseError`."""
         if grant.held():
-            self._write(grant.epoch, {"released": True}, new=False)
+            try:
+                found = self._read(grant.epoch)
+            except OSError as error:
+                raise self._failed(error) from None
+            kept = {key: found[key] for key in _KEPT if key in found}
+            self._write(grant.epoch, {"released": True, **kept}, new=False)
 
     def holder(self) -> str:
         """Who holds it; '' when nobody knows."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, KeyError, LeaseError):
             if newest := self._newest():
                 found = self._read(newest)
                 return "" if found.get("released") else f"{found['name']} (pid {found['pid']})"
         return ""
+
+    def record(self) -> LeaseRecord:
+        """What it says of its last owner. Raises `LeaseError`."""
+        try:
+            return self._record(self._newest()) if self._directory.is_dir() else LeaseRecord(Seen.MISSING)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _record(self, newest: int) -> LeaseRecord:
+        where = f"the lease in {self._directory}"
+        if not newest:
+            return LeaseRecord(Seen.EMPTY, where)
+        found = self._read(newest)
+        return LeaseRecord(
+            Seen.THERE, where, str(found.get("lake", "")), newest, int(found.get("served", -1))
+        )
 
     def _is_free(self, epoch: int) -> bool:
         path = self._directory / str(epoch)
@@ -93,9 +135,10 @@ class FileLease:
             return not _lives(int(found["pid"])) or now() - self._since > self._seconds
         return now() - self._since > self._seconds
 
-    def _claim(self, epoch: int) -> bool:
+    def _claim(self, epoch: int, before: LeaseRecord) -> bool:
         """Make the file of `epoch`, complete from its first moment; False when another was quicker."""
-        return self._write(epoch, {"name": self._name, "pid": os.getpid(), "machine": _machine()}, new=True)
+        own = {"name": self._name, "pid": os.getpid(), "machine": _machine()}
+        return self._write(epoch, {**own, "lake": before.lake, "served": before.served}, new=True)
 
     def _write(self, epoch: int, content: dict[str, Any], *, new: bool) -> bool:
         path = self._directory / str(epoch)
@@ -116,7 +159,15 @@ class FileLease:
         return True
 
     def _read(self, epoch: int) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self._directory / str(epoch)).read_text())
+        path = self._directory / str(epoch)
+        try:
+            content: dict[str, Any] = json.loads(path.read_text())
+            if {"released", "pid", "name"}.isdisjoint(content):
+                raise ValueError("it says nothing of an owner")
+        except (ValueError, TypeError):
+            raise LeaseError(
+                f"the lease {path} is damaged: once nothing serves the catalog, remove that file and start again"
+            ) from None
         return content
 
     def _newest(self) -> int:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from azquack import epochs
 from azquack.errors import LakeError, LeaseError, LeaseLostError
+from azquack.lake_places import catalog_in, lease_before
+from azquack.lake_state import Action, Places, Seen, judge, next_epoch
 from azquack.lease import Lease
 from azquack.lease.grant import Grant, now
 
@@ -16,17 +19,31 @@ log = logging.getLogger(__name__)
 
 # A standby asks this often, in seconds, and so takes over soon after a release.
 ASK_EVERY = 0.5
+# After a refusal it takes its time, in seconds: each try is an owner's number, and what must be mended takes longer.
+REFUSED_EVERY = 2.0
 
 
 class Ownership:
     """Holds `lease` on the catalog in `directory`, and makes the file of each epoch.
 
-    One that is no `standby` does not wait for another owner. An owner renews three times in `seconds`.
+    One that is no `standby` does not wait for another owner. An owner renews three times in `seconds`. `look` says
+    what the other places of the lake hold; an owner whose places do not agree gives the catalog back at once.
     """
 
-    def __init__(self, lease: Lease, directory: Path, *, seconds: float, standby: bool) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        directory: Path,
+        *,
+        seconds: float,
+        standby: bool,
+        look: Callable[[], Places] = Places,
+    ) -> None:
         self._lease = lease
         self._directory = directory
+        self._look = look
+        self._places = Places()
+        self._settled = False
         self._standby = standby
         self._renew_every = seconds / 3
         self._grant: Grant | None = None
@@ -46,13 +63,38 @@ class Ownership:
             raise LeaseError("this replica does not own the catalog")
         return self._file
 
+    @property
+    def places(self) -> Places:
+        """What the places of the lake were found to hold, for the node that opens the file."""
+        return self._places
+
+    async def settle(self, lake: str) -> None:
+        """The file was found whole, and nobody has been served from it yet: it is what `lake` stands on from now on.
+
+        Raises `LeaseError`: then it must not be served.
+        """
+        grant = self._grant
+        if grant is None or self._file is None:
+            raise LeaseLostError("this replica does not own the catalog any more")
+        await asyncio.to_thread(self._lease.settle, grant, lake)
+        if not self._settled:
+            await asyncio.to_thread(epochs.settle, self._file)
+        self._settled = True
+        self._grant = self._watched(grant)
+        record = replace(
+            self._places.lease, seen=Seen.THERE, lake=lake, number=grant.epoch, served=grant.epoch
+        )
+        found = replace(self._places.catalog, seen=Seen.UNKNOWN, number=grant.epoch)
+        self._places = replace(self._places, catalog=found, lease=record)
+
     def subscribe(self, on_renewal: Callable[[], Awaitable[None]]) -> None:
         """Have `on_renewal` told whenever the lease is held for longer."""
         self._on_renewal = on_renewal
 
     async def take(self) -> bool:
         """Take the catalog unless another has it. Raises `LeaseError`, `LakeError`."""
-        grant = await asyncio.to_thread(self._lease.acquire)
+        places = await asyncio.to_thread(self._look)
+        grant = await asyncio.to_thread(self._lease.acquire, next_epoch(places) - 1)
         if grant is None:
             if not self._standby:
                 who = await asyncio.to_thread(self._lease.holder)
@@ -61,9 +103,19 @@ class Ownership:
                     f"{f', {who}' if who else ''}: stop that one first"
                 )
             return False
-        self._grant = grant
+        self._grant, self._settled = grant, False
         self._keeping = asyncio.create_task(self._keep(grant))
         try:
+            # Looked at again now that nobody else may change it.
+            found = await asyncio.to_thread(catalog_in, self._directory)
+            if max(found.number, *found.lost, 0) >= grant.epoch:
+                raise LakeError(
+                    f"another owner began epoch {grant.epoch} of {self._directory} at the same time"
+                )
+            self._places = replace(places, catalog=found, lease=lease_before(grant))
+            verdict = judge(self._places)
+            if verdict.action is Action.REFUSE:
+                raise LakeError(verdict.sentence)
             self._file = await asyncio.to_thread(epochs.begin, self._directory, grant.epoch)
             if self._keeping.done():
                 raise LeaseLostError(self._keeping.result())
@@ -86,6 +138,7 @@ class Ownership:
                 if str(error) != said:
                     log.warning("%s", error)
                 said = str(error)
+                await asyncio.sleep(REFUSED_EVERY)
             await asyncio.sleep(ASK_EVERY)
 
     async def lost(self) -> str:
@@ -99,8 +152,10 @@ class Ownership:
         """Give the lease back, so that another takes over at once."""
         if self._keeping is not None:
             self._keeping.cancel()
-        grant, self._grant, self._file = self._grant, None, None
+        grant, self._grant, file, self._file = self._grant, None, self._file, None
         if grant is not None:
+            if file is not None and not self._settled:
+                await asyncio.to_thread(epochs.discard, file)
             try:
                 await asyncio.to_thread(self._lease.release, grant)
             except LeaseError as error:
@@ -111,7 +166,10 @@ class Ownership:
         while True:
             await asyncio.sleep(min(self._renew_every, max(0.0, grant.until - now()) / 2))
             try:
-                self._grant = grant = await asyncio.to_thread(self._lease.renew, grant)
+                grant = await asyncio.to_thread(self._lease.renew, grant)
+                if self._settled:
+                    grant = self._watched(grant)
+                self._grant = grant
             except LeaseLostError as error:
                 return str(error)
             except LeaseError as error:
@@ -122,3 +180,13 @@ class Ownership:
             else:
                 if self._on_renewal is not None:
                     await self._on_renewal()
+
+    def _watched(self, grant: Grant) -> Grant:
+        """The grant with the catalog's file in it, where the door can look at it before each answer.
+
+        Raises `LeaseLostError` when the file is gone or another's.
+        """
+        seen = replace(grant, file=str(self.file), followed=str(epochs.followed_by(self.file)))
+        if reason := seen.file_lost():
+            raise LeaseLostError(reason)
+        return seen

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from azquack import machine
 from azquack.backup import record
-from azquack.backup.places import place_for
+from azquack.backup.places import DIRECTORY, place_for
 from azquack.channel import Message
 from azquack.child import ChildSpec, Ports
 from azquack.errors import LakeError
+from azquack.lake_places import backups_in, catalog_in, data_in_directory
+from azquack.lake_state import DataPath, Places
 from azquack.lease import lease_for
 from azquack.lease.ownership import Ownership
 from azquack.plan import NodePlan
@@ -28,16 +30,33 @@ PROBES = {"duckdb": "SELECT 1", "catalog": "SELECT count(*) FROM duckdb_tables()
 
 def ownership(settings: Settings, *, standby: bool) -> Ownership:
     """The replica's claim to the catalog. A `standby` waits for another owner to go. Raises `SettingError`."""
-    lease = lease_for(settings, settings.name)
-    return Ownership(lease, directory_of(settings), seconds=settings.lease_seconds, standby=standby)
+    lease, directory = lease_for(settings, settings.name), directory_of(settings)
+
+    def look() -> Places:
+        return places_of(settings)
+
+    return Ownership(lease, directory, seconds=settings.lease_seconds, standby=standby, look=look)
 
 
-def node_plan(settings: Settings, internal_token: str, file: Path) -> NodePlan:
-    """The DuckDB of a catalog replica, which serves `file`."""
+def places_of(settings: Settings) -> Places:
+    """What the places of the lake hold as far as a catalog replica can see them; not what its lease says.
+
+    Raises `SettingError`. A data path that is not on this machine is looked at by the query replica.
+    """
+    directory, data = directory_of(settings), DataPath()
+    if settings.data_path is not None and "://" not in settings.data_path:
+        data = data_in_directory(Path(settings.data_path).expanduser().absolute())
+    where = settings.backup_to or str(directory / DIRECTORY)
+    return Places(catalog_in(directory), data, backups=backups_in(place_for(settings), where))
+
+
+def node_plan(settings: Settings, internal_token: str, file: Path, places: Places | None = None) -> NodePlan:
+    """The DuckDB of a catalog replica, which serves `file` when it agrees with `places`."""
     return NodePlan(
         name=settings.name,
         role="catalog",
         database=str(file),
+        places=places,
         token=node_token(internal_token),
         config={
             # The metadata of a lake is small; most of a small container is better left to the file cache.
@@ -73,10 +92,14 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
     token = tokens.internal().get_secret_value()
 
     def plan(ports: Ports) -> Message:
-        return node_plan(settings, token, owned.file).at(ports.get(NODE)).to_message()
+        made = node_plan(settings, token, owned.file, owned.places)
+        return made.at(ports.get(NODE)).to_message()
+
+    async def accept(report: Message) -> None:
+        await owned.settle(str(report["lake"]))
 
     return [
-        ChildSpec(NODE, "azquack.node", plan, settings.start_timeout, owner_only=True),
+        ChildSpec(NODE, "azquack.node", plan, settings.start_timeout, owner_only=True, accept=accept),
         door(
             DOOR,
             settings,

@@ -74,6 +74,8 @@ def node_plan(
             encrypted=settings.encrypted,
             link=link_options(settings, uri),
             token=internal,
+            storage=tuple(storage.statements()),
+            marks=writes and not settings.read_only,
         ),
         statements=(
             plain("SET GLOBAL httpfs_connection_caching = true"),

@@ -7,12 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from azquack.errors import LakeError
+from azquack.lake_id import MARK
 from azquack.settings import Settings
 from azquack.sql import Statement, literal, plain
-
-# A glob cannot tell an empty directory from one that is gone (an unmounted share): a file can.
-MARK = ".azquack"
-_MARK_TEXT = "The Parquet files of an AzQuack lake. Its catalog knows them: do not move or delete any.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,10 @@ class LocalStorage:
 
     @property
     def probe(self) -> Statement:
-        """Looks for the mark that `prepare` left; a read-only lake may have none, and is only listed."""
+        """Looks for the mark of the lake; a read-only lake may have none, and is only listed.
+
+        A glob cannot tell an empty directory from one that is gone (an unmounted share): a file can.
+        """
         listing = f"glob({literal(self.data_path + MARK)})"
         if self.read_only:
             return plain(f"SELECT count(*) FROM {listing}")
@@ -48,7 +48,7 @@ class LocalStorage:
         return plain(f"SELECT CASE WHEN count(*) = 0 THEN error({sentence}) END FROM {listing}")
 
     def prepare(self) -> None:
-        """Make the directory and mark it. Raises `LakeError` when it is not there or cannot be written."""
+        """Make the directory; a node marks it. Raises `LakeError` when it is not there or cannot be written."""
         if self.read_only:
             if not self.directory.is_dir():
                 raise LakeError(
@@ -60,9 +60,6 @@ class LocalStorage:
             # Made and gone again: shows that this user may write, which permission bits alone do not.
             with TemporaryFile(dir=self.directory):
                 pass
-            mark = self.directory / MARK
-            if not mark.exists():
-                mark.write_text(_MARK_TEXT)
         except OSError as error:
             raise LakeError(
                 f"the data path {self.directory} cannot be written ({error.strerror}): "
