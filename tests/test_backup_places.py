@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from azquack import drafts
 from azquack.backup.backups import Backups, newest
@@ -26,6 +27,7 @@ from azquack.backup.note import Note
 from azquack.backup.places import BlobPlace, DirectoryPlace, Place, place_for
 from azquack.backup.record import Noted
 from azquack.backup.retention import Retention
+from azquack.cli import application
 from azquack.errors import AzQuackError, BackupError
 from azquack.maintain import protection as protecting
 from azquack.sources import load
@@ -459,3 +461,30 @@ def test_up_on_a_lake_that_is_up_says_so_and_a_maintenance_ends_with_it(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0 or "was stopped, and the maintenance with it" in said, said
     assert "Traceback" not in said
+
+
+ARGUMENTS = [
+    "now", "list", "verify", "forget", "--at", "--lake", "--dir", "--yes", "--json", "--dry-run", "--quick", "--repair",
+    "--deleted-share", "--keep-files", "--keep-snapshots", "--backup-to", "--backup-recent", "--backup-weekly",
+    "--data-path", "", "0", "-1", "nan", "inf", "1e999", "2026-01-31T12:00", "0001-01-01T00:00+14:00", "[red]",
+    "\x1b[0m", "az://", "az://b/c", "s3://x", "place", "lake", "/dev/null", "/proc/self/mem", "a" * 300, "\udcff", "--",
+]  # fmt: skip
+
+
+def test_no_arguments_end_in_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lake").mkdir()
+    place = DirectoryPlace(tmp_path / "place")
+    content = Content(place, tmp_path / "scratch")
+    content.backup(a_backup(NOW, 5))
+    content.put("20260101T000000.000000Z.json", b"{")
+    rng = random.Random(7)
+    for _ in range(ROUNDS // 4):
+        command = rng.choice(["backup", "backup", "restore", "maintain", "check"])
+        arguments = [command, *rng.choices(ARGUMENTS, k=rng.randrange(1, 6))]
+        if rng.random() < 0.5:
+            arguments += ["--backup-to", "place"]
+        # What `main` makes a sentence of.
+        result = CliRunner().invoke(application(command), arguments)
+        raised = result.exception
+        assert raised is None or isinstance(raised, SystemExit | AzQuackError | OSError), (arguments, raised)

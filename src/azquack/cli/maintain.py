@@ -208,7 +208,8 @@ def _runner(connection: duckdb.DuckDBPyConnection, metadata: Metadata) -> Callab
 
     def run(statement: str) -> None:
         if metadata.path.startswith("quack:"):
-            text = literal(statement.format(schema=""))
+            # As DuckLake itself writes it.
+            text = literal(statement.format(schema='"main".'))
             connection.execute(f"FROM quack_query_by_name({literal(METADATA)}, {text})").fetchall()
         else:
             connection.execute(statement.format(schema=f"{METADATA}."))

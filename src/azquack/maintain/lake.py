@@ -58,7 +58,7 @@ def storage_time(connection: duckdb.DuckDBPyConnection, data_path: str) -> datet
     probe = f"{data_path}{PROBE}"
     try:
         connection.execute(f"COPY (SELECT 1 AS probe) TO {literal(probe)} (FORMAT csv)")
-        rows = connection.execute(f"SELECT last_modified FROM read_blob({literal(probe)})").fetchall()
+        rows = connection.execute(f"SELECT last_modified FROM read_blob({literal(probe + '*')})").fetchall()
     except duckdb.Error as error:
         raise LakeError(f"the data path {data_path} cannot be written: {first_line(error)}") from None
     time = rows[0][0]
