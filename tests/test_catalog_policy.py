@@ -116,7 +116,13 @@ def test_what_the_link_makes_of_it_is_known(policy: CatalogPolicy) -> None:
     """The questions that it asks in place of DuckLake's, and what it adds to a commit."""
     asked = [question for text in (*RECORDED, *RARE) if (question := questions.asked(text))]
     assert len(asked) >= 4
-    commits = [statements.atomic(f"{body}\n{statements.none_newer(body)}") for body in map(body_of, COMMITS)]
+    commits = []
+    for body in map(body_of, COMMITS):
+        # As if the value were there, so that every guard is.
+        suspect = f"{body}'infinity'"
+        guards = [statements.none_newer(body), *values.refusals(suspect)]
+        commits.append(statements.atomic("\n".join([body, ";\n".join(guards)])))
+    assert max(commit.count("SELECT error(") for commit in commits) == 5
     marks = [statements.find_mark(body_of(commit), "mark") for commit in COMMITS[:1]]
     named = [
         files.question([files.Named(table, "a.parquet", table > 0) for table in tables])
