@@ -44,8 +44,8 @@ class ChildSpec:
     A replica is not ready without its `vital` processes; of the others it only says that they are down. One
     that is `on_demand` is started when another process of the replica first asks for it; one that is
     `owner_only` runs while the replica owns the catalog. It gets the variables of its
-    `environment` that the replica does not have itself. `accept` is told what a ready one reports, before anybody
-    else is; what it raises ends the start.
+    `environment` that the replica does not have itself. One with a `sidecar` answers the replica's probes. `accept` is
+    told what a ready one reports, before anybody else is; what it raises ends the start.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ChildSpec:
     vital: bool = True
     on_demand: bool = False
     owner_only: bool = False
+    sidecar: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     accept: Callable[[Message], Awaitable[None]] | None = field(default=None, repr=False)
 

@@ -20,9 +20,14 @@ sentence and exits with 1 (`SettingError`: 2); nothing of it ever holds a secret
 
 
 class AzQuackError(Exception):
-    """Base of all: `str(error)` is the sentence for the user."""
+    """Base of all: `str(error)` is the sentence for the user.
+
+    `may_pass` says that the same may succeed in some minutes: a new role in Azure takes that long to count.
+    https://learn.microsoft.com/azure/role-based-access-control/troubleshooting
+    """
 
     exit_code = 1
+    may_pass = False
 
 
 class SettingError(AzQuackError):

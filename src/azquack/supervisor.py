@@ -14,6 +14,7 @@ from azquack.channel import Message
 from azquack.child import HTTP, Child, ChildSpec, ChildState, Ports
 from azquack.errors import StartError
 from azquack.lease.ownership import Ownership
+from azquack.starting import StartingSidecar
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,21 @@ class Supervisor:
     """Starts `specs` in order, keeps them, and ends them in the reverse order.
 
     With an `ownership`, those that are `owner_only` run while the replica owns the catalog and at no other time.
+    `starting` answers the probes until the sidecar does.
     """
 
     def __init__(
-        self, specs: Sequence[ChildSpec], *, stop_timeout: float, ownership: Ownership | None = None
+        self,
+        specs: Sequence[ChildSpec],
+        *,
+        stop_timeout: float,
+        ownership: Ownership | None = None,
+        starting: StartingSidecar | None = None,
     ) -> None:
         self.children = [Child(spec, self._ports, self._tell, self._serve) for spec in specs]
         self._stop_timeout = stop_timeout
         self._ownership = ownership
+        self._starting = starting
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._end = asyncio.Event()
         if ownership is not None:
@@ -68,6 +76,8 @@ class Supervisor:
 
     async def _work(self, on_ready: OnReady | None) -> None:
         """Start everything and keep it, for ever."""
+        if self._starting and self._ownership:
+            self._starting.waits_for("the lease and the file of the catalog")
         owns = self._ownership is None or await self._ownership.take()
         await self._start_all(
             [each for each in self.children if not each.spec.on_demand and (owns or not each.spec.owner_only)]
@@ -95,6 +105,10 @@ class Supervisor:
             await self._start(child)
 
     async def _start(self, child: Child) -> None:
+        if self._starting:
+            self._starting.waits_for(f"the process {child.spec.name}")
+            if child.spec.sidecar:
+                self._starting.close()
         await child.start()
         self._keepers[child.spec.name] = asyncio.create_task(child.keep())
 

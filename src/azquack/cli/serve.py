@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,19 @@ import typer
 from azquack import logs
 from azquack.child import ChildState
 from azquack.cli.options import ALL_GROUPS, EnvFile, RoleArgument, with_settings
-from azquack.errors import SettingError
+from azquack.errors import AzQuackError, SettingError
 from azquack.roles import catalog, query
 from azquack.settings import Role, Settings
 from azquack.sources import load
+from azquack.starting import StartingSidecar
 from azquack.supervisor import Supervisor
 from azquack.tokens import token_source_for
+
+log = logging.getLogger(__name__)
+
+# Seconds for which a start is tried again that a role in Azure would let through, and between two tries.
+ROLE_PATIENCE = 600.0
+ROLE_PAUSE = 10.0
 
 
 def register(app: typer.Typer) -> None:
@@ -33,19 +42,39 @@ def serve(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags: 
     """
     settings = load({"role": role, **flags}, env_file=env_file).settings
     logs.configure("supervisor", settings.log_level)
-    asyncio.run(replica(settings).run(_announce))
+    with StartingSidecar(settings.http_host, settings.http_port) as starting:
+        _run(settings, starting)
 
 
-def replica(settings: Settings) -> Supervisor:
-    """The supervisor of the replica that `settings` describe. Raises `SettingError`, `TokenError`, `LakeError`."""
+def _run(settings: Settings, starting: StartingSidecar) -> None:
+    """Run the replica; a start that lacks a role is tried again until the role counts."""
+    deadline = time.monotonic() + ROLE_PATIENCE
+    while True:
+        try:
+            return asyncio.run(replica(settings, starting).run(_announce))
+        except AzQuackError as error:
+            if not error.may_pass or time.monotonic() > deadline:
+                raise
+            log.warning("the start waits for a role", extra={"reason": str(error)})
+            starting.waits_for(f"a role, which takes some minutes to count: {error}")
+            starting.open()
+            time.sleep(ROLE_PAUSE)
+
+
+def replica(settings: Settings, starting: StartingSidecar | None = None) -> Supervisor:
+    """The supervisor of the replica that `settings` describe, with what answers its probes meanwhile.
+
+    Raises `SettingError`, `TokenError`, `LakeError`.
+    """
     tokens = token_source_for(settings)
     match settings.role:
         case Role.CATALOG:
             owned = catalog.ownership(settings, standby=True)
             specs = catalog.children(settings, tokens, owned)
-            return Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned)
+            return Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned, starting=starting)
         case Role.QUERY:
-            return Supervisor(query.children(settings, tokens), stop_timeout=settings.stop_timeout)
+            specs = query.children(settings, tokens)
+            return Supervisor(specs, stop_timeout=settings.stop_timeout, starting=starting)
         case None:
             raise SettingError("AZQUACK_ROLE is not set: say azquack serve catalog or azquack serve query")
 

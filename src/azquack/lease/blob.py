@@ -159,7 +159,9 @@ class BlobLease:
         return self._failed(error)
 
     def _failed(self, error: AzureError) -> LeaseError:
-        return LeaseError(f"{self._where} cannot be used: {sentence(error)}")
+        failed = LeaseError(f"{self._where} cannot be used: {sentence(error)}")
+        failed.may_pass = getattr(error, "status_code", None) == HTTPStatus.FORBIDDEN
+        return failed
 
 
 def _code(error: AzureError) -> str:

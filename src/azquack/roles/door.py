@@ -62,7 +62,9 @@ def door(
             "settings": revealed(settings),
         }
 
-    return ChildSpec(name, "azquack.door", plan, settings.start_timeout, environment=malloc.BUFFERS)
+    return ChildSpec(
+        name, "azquack.door", plan, settings.start_timeout, sidecar=True, environment=malloc.BUFFERS
+    )
 
 
 def revealed(settings: Settings) -> Message:

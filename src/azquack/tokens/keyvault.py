@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any
 
 from azure.core.exceptions import (
@@ -82,7 +83,9 @@ class KeyVaultTokens(TokenSource):
                 "set AZQUACK_AZURE_CLIENT_ID to the identity's client id"
             ) from None
         except HttpResponseError as error:
-            raise TokenError(self._refusal(name, error)) from None
+            refused = TokenError(self._refusal(name, error))
+            refused.may_pass = error.status_code == HTTPStatus.FORBIDDEN
+            raise refused from None
         except (ServiceRequestError, ServiceResponseError) as error:
             raise TokenError(
                 f"the Key Vault {self._url} did not answer ({_brief(error)}): is AZQUACK_KEY_VAULT_URL "
@@ -97,7 +100,7 @@ class KeyVaultTokens(TokenSource):
         return SecretStr(value)
 
     def _refusal(self, name: str, error: HttpResponseError) -> str:
-        if error.status_code == 403:
+        if error.status_code == HTTPStatus.FORBIDDEN:
             return (
                 f"the Key Vault {self._url} does not let this identity read {name}: give it the role "
                 "Key Vault Secrets User, or open the vault's firewall for this network"
