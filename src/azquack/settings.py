@@ -251,6 +251,12 @@ class Settings(BaseModel):
     keep_files: float = _setting(
         "Care", "Seconds for which maintain keeps a file that no snapshot needs.", 86400.0, ge=0
     )
+    restore_at: str | None = _setting(
+        "Restore",
+        "`azquack restore` takes the newest backup that is not younger, such as 2026-01-31T12:00 in UTC; "
+        "its `--at` goes before. Default: the newest.",
+        None,
+    )
 
     token_source: TokenSourceKind = _setting(
         "Tokens", "Where the tokens come from.", TokenSourceKind.ENVIRONMENT

@@ -107,7 +107,7 @@ def verify(
     """Restore a backup into a scratch place, open it there and check it and the files that it names."""
     lake = site(directory, flags)
     backups = _backups(lake, lake_name)
-    wanted = _wanted(backups, at)
+    wanted = _wanted(backups, _time(at))
     with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
         path = Path(scratch) / "catalog.duckdb"
         backups.fetch(wanted, path)
@@ -141,7 +141,7 @@ def restore(
     """Put a backup into the place of the catalog, which must be stopped; the old file is kept beside it."""
     lake = site(directory, flags)
     backups = _backups(lake, lake_name)
-    wanted = _wanted(backups, at)
+    wanted = _wanted(backups, _time(at) if at else _time(lake.settings.restore_at, "AZQUACK_RESTORE_AT"))
     with lake.owned():
         print(f"restoring snapshot {wanted.snapshot} of {wanted.time:%Y-%m-%d %H:%M:%S} UTC", flush=True)
         if not yes and epochs.newest(lake.catalog_dir).exists():
@@ -168,9 +168,8 @@ def _backups(lake: Site, lake_name: str | None) -> Backups:
     return replace(lake.backups, lake=lake_name or lake.identity())
 
 
-def _wanted(backups: Backups, at: str | None) -> Manifest:
+def _wanted(backups: Backups, time: datetime | None) -> Manifest:
     """The backup that is meant; what should be known of the others goes to standard error."""
-    time = _time(at)
     found = backups.inventory()
     wanted = newest(found, backups.place, time)
     _warn(found)
@@ -192,13 +191,13 @@ def _warn(found: Inventory) -> None:
         print(f"note: {each}", file=sys.stderr)
 
 
-def _time(text: str | None) -> datetime | None:
+def _time(text: str | None, where: str = "--at") -> datetime | None:
     if text is None:
         return None
     try:
         return utc(text)
     except (ValueError, OverflowError):
-        raise SettingError(f"--at is {text!r}: write a time such as 2026-01-31T12:00, in UTC") from None
+        raise SettingError(f"{where} is {text!r}: write a time such as 2026-01-31T12:00, in UTC") from None
 
 
 def _row(each: Manifest) -> dict[str, Any]:
