@@ -1,5 +1,6 @@
 # One image, two roles: AZQUACK_ROLE, or the argument of `serve`, says which.
-ARG BASE=docker.io/library/python:3.11.14-slim-bookworm
+# Microsoft's mirror of Docker's image: a registry in Azure that pulls from Docker Hub without an account is often refused.
+ARG BASE=mcr.microsoft.com/mirror/docker/library/python:3.11-slim
 
 FROM ${BASE} AS build
 WORKDIR /src

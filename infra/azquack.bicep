@@ -1,6 +1,5 @@
 // The apps. azd deploys this file with each `azd deploy`, after it has built and pushed the image, so a
-// revision gets its image and its settings at once and `azd provision` never touches a running app. azd hands
-// parameters over as text, which is why they are strings here.
+// revision gets its image and its settings at once and `azd provision` never touches a running app.
 metadata name = 'AzQuack'
 metadata description = 'The catalog app, the query app and the maintenance job, in the resources that main.bicep made.'
 
@@ -41,8 +40,9 @@ param queryIdentityName string
 param location string = resourceGroup().location
 
 @description('Optional. Query nodes: 1 is the query app alone, each further one is an app of its own behind its door.')
-@allowed(['1', '2', '3', '4', '5', '6', '7', '8'])
-param queryNodes string = '1'
+@minValue(1)
+@maxValue(8)
+param queryNodes int = 1
 
 @description('Optional. Cores of the catalog; the memory is two gigabytes for each.')
 param catalogCpu string = '0.5'
@@ -62,9 +62,6 @@ param certificateId string = ''
 @description('Optional. When maintenance runs, as a cron expression in UTC.')
 param maintenanceSchedule string = '17 3 * * *'
 
-@description('Optional. The restore job takes the newest backup that is not younger than this, as 2026-01-31T12:00 in UTC. Empty: the newest.')
-param restoreAt string = ''
-
 @description('Required. Name of the Log Analytics workspace.')
 param workspaceName string
 
@@ -76,10 +73,16 @@ var token = toLower(uniqueString(subscription().id, environmentName, location))
 var tags = {
   'azd-env-name': environmentName
 }
-var serviceTags = {
-  'azd-env-name': environmentName
-  'azd-service-name': 'azquack'
-}
+var serviceTags = union(tags, { 'azd-service-name': 'azquack' })
+
+// What this deployment is made of. Each carries its part's name as a tag, so that the hook after the deployment can
+// remove one that a later deployment no longer names.
+var nodeNames = [for i in range(1, queryNodes - 1): 'node${i}']
+var parts = concat(
+  ['catalog', 'query', 'maintenance', 'restore', 'workbook'],
+  nodeNames,
+  empty(alertEmail) ? [] : ['alerts']
+)
 
 resource environment 'Microsoft.App/managedEnvironments@2026-01-01' existing = {
   name: containerAppsEnvironmentName
@@ -121,7 +124,9 @@ var lakeSettings = concat(tokenSettings, [
 
 // A node of another app is reached by the app's name, inside the environment.
 var nodePort = 9600
-var peers = [for i in range(1, int(queryNodes) - 1): 'node${i}=${abbreviations.appContainerApps}node${i}-${token}:${nodePort}']
+var peers = [
+  for i in range(1, queryNodes - 1): 'node${i}=${abbreviations.appContainerApps}node${i}-${token}:${nodePort}'
+]
 
 var doorSettings = concat(lakeSettings, [
   { name: 'AZQUACK_PRINCIPALS_SECRET_NAME', value: 'principals' }
@@ -145,7 +150,7 @@ module catalog 'modules/container-app.bicep' = {
   params: {
     name: '${abbreviations.appContainerApps}catalog-${token}'
     location: location
-    tags: tags
+    tags: union(tags, { azquackPart: 'catalog' })
     environmentId: environment.id
     identityId: catalogIdentity.id
     registryServer: registryServer
@@ -164,7 +169,7 @@ module query 'modules/container-app.bicep' = {
   params: {
     name: '${abbreviations.appContainerApps}query-${token}'
     location: location
-    tags: serviceTags
+    tags: union(serviceTags, { azquackPart: 'query' })
     environmentId: environment.id
     identityId: queryIdentity.id
     registryServer: registryServer
@@ -179,31 +184,33 @@ module query 'modules/container-app.bicep' = {
   }
 }
 
-module nodes 'modules/container-app.bicep' = [for i in range(1, int(queryNodes) - 1): {
-  name: 'node${i}'
-  params: {
-    name: '${abbreviations.appContainerApps}node${i}-${token}'
-    location: location
-    tags: tags
-    environmentId: environment.id
-    identityId: queryIdentity.id
-    registryServer: registryServer
-    image: image
-    role: 'query'
-    settings: nodeSettings
-    external: false
-    transport: 'tcp'
-    targetPort: nodePort
-    cpu: queryCpu
+module nodes 'modules/container-app.bicep' = [
+  for i in range(1, queryNodes - 1): {
+    name: 'node${i}'
+    params: {
+      name: take('${abbreviations.appContainerApps}node${i}-${token}', 32)
+      location: location
+      tags: union(tags, { azquackPart: 'node${i}' })
+      environmentId: environment.id
+      identityId: queryIdentity.id
+      registryServer: registryServer
+      image: image
+      role: 'query'
+      settings: nodeSettings
+      external: false
+      transport: 'tcp'
+      targetPort: nodePort
+      cpu: queryCpu
+    }
   }
-}]
+]
 
 module maintenance 'modules/job.bicep' = {
   name: 'maintenance'
   params: {
     name: '${abbreviations.appJobs}maintain-${token}'
     location: location
-    tags: tags
+    tags: union(tags, { azquackPart: 'maintenance' })
     environmentId: environment.id
     identityId: queryIdentity.id
     registryServer: registryServer
@@ -222,13 +229,14 @@ module restore 'modules/job.bicep' = {
   params: {
     name: '${abbreviations.appJobs}restore-${token}'
     location: location
-    tags: tags
+    tags: union(tags, { azquackPart: 'restore' })
     environmentId: environment.id
     identityId: catalogIdentity.id
     registryServer: registryServer
     image: image
     settings: catalogSettings
-    arguments: concat(['restore', '--yes'], empty(restoreAt) ? [] : ['--at', restoreAt])
+    // AZQUACK_RESTORE_AT in the job's settings chooses the backup: docs/deploy.md, the worst day.
+    arguments: ['restore', '--yes']
     withCatalog: true
   }
 }
@@ -239,7 +247,7 @@ module alerts 'modules/alerts.bicep' = if (!empty(alertEmail)) {
     namePrefix: '${abbreviations.insightsScheduledQueryRules}${token}-'
     actionGroupName: '${abbreviations.insightsActionGroups}${token}'
     location: location
-    tags: tags
+    tags: union(tags, { azquackPart: 'alerts' })
     email: alertEmail
     workspaceId: workspace.id
     catalogAppName: catalog.outputs.name
@@ -251,7 +259,7 @@ module workbook 'modules/workbook.bicep' = {
   name: 'workbook'
   params: {
     location: location
-    tags: tags
+    tags: union(tags, { azquackPart: 'workbook' })
     workspaceId: workspace.id
     catalogAppName: catalog.outputs.name
     queryAppName: query.outputs.name
@@ -276,3 +284,6 @@ output MAINTENANCE_JOB_NAME string = maintenance.outputs.name
 
 @description('Name of the job that restores the catalog from a backup.')
 output RESTORE_JOB_NAME string = restore.outputs.name
+
+@description('The parts of this deployment, with commas between them: what carries another part\'s tag is left over.')
+output DEPLOYED_PARTS string = join(parts, ',')

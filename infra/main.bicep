@@ -19,9 +19,9 @@ param location string
 @description('Optional. Object id of the operator, who may read and rotate the tokens and read the lake\'s files. Empty: none.')
 param operatorPrincipalId string = ''
 
-@description('Optional. What the operator is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param operatorPrincipalType string = 'User'
+@description('Optional. What the operator is. Empty: Azure looks it up.')
+@allowed(['', 'User', 'Group', 'ServicePrincipal'])
+param operatorPrincipalType string = ''
 
 @description('Optional. The public token to write. Empty: the one in the vault stays as it is.')
 @secure()
@@ -157,7 +157,9 @@ module catalogStorage 'modules/catalog-storage.bicep' = {
     name: '${abbreviations.storageStorageAccounts}cat${token}'
     location: location
     tags: tags
-    sku: '${premiumCatalog ? 'Premium' : 'Standard'}_${zoneRedundant ? 'ZRS' : 'LRS'}'
+    sku: premiumCatalog
+      ? (zoneRedundant ? 'Premium_ZRS' : 'Premium_LRS')
+      : (zoneRedundant ? 'Standard_ZRS' : 'Standard_LRS')
     softDeleteDays: softDeleteDays
     publicNetwork: !privateNetwork
   }
@@ -180,8 +182,8 @@ module blobEndpoint 'modules/private-endpoint.bicep' = if (privateNetwork) {
     name: '${abbreviations.networkPrivateEndpoints}blob-${token}'
     location: location
     tags: tags
-    networkId: privateNetwork ? network.outputs.id : ''
-    subnetId: privateNetwork ? network.outputs.endpointsSubnetId : ''
+    networkId: network!.outputs.id
+    subnetId: network!.outputs.endpointsSubnetId
     targetId: dataStorage.outputs.id
     service: 'blob'
     zoneName: 'privatelink.blob.${az.environment().suffixes.storage}'
@@ -195,8 +197,8 @@ module fileEndpoint 'modules/private-endpoint.bicep' = if (privateNetwork) {
     name: '${abbreviations.networkPrivateEndpoints}file-${token}'
     location: location
     tags: tags
-    networkId: privateNetwork ? network.outputs.id : ''
-    subnetId: privateNetwork ? network.outputs.endpointsSubnetId : ''
+    networkId: network!.outputs.id
+    subnetId: network!.outputs.endpointsSubnetId
     targetId: catalogStorage.outputs.id
     service: 'file'
     zoneName: 'privatelink.file.${az.environment().suffixes.storage}'
@@ -210,8 +212,8 @@ module vaultEndpoint 'modules/private-endpoint.bicep' = if (privateNetwork) {
     name: '${abbreviations.networkPrivateEndpoints}vault-${token}'
     location: location
     tags: tags
-    networkId: privateNetwork ? network.outputs.id : ''
-    subnetId: privateNetwork ? network.outputs.endpointsSubnetId : ''
+    networkId: network!.outputs.id
+    subnetId: network!.outputs.endpointsSubnetId
     targetId: keyVault.outputs.id
     service: 'vault'
     // The private zone of Key Vault has a name of its own, which no suffix of the cloud gives.
@@ -230,7 +232,7 @@ module environment 'modules/environment.bicep' = {
     workspaceName: logs.outputs.name
     catalogStorageName: catalogStorage.outputs.name
     catalogShareName: catalogStorage.outputs.shareName
-    subnetId: privateNetwork ? network.outputs.appsSubnetId : ''
+    subnetId: privateNetwork ? network!.outputs.appsSubnetId : ''
     zoneRedundant: privateNetwork && zoneRedundant
   }
 }

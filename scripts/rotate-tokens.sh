@@ -14,7 +14,7 @@ the query app end: people attach again, with the new public token if that was ro
 working when the app has restarted.
 
   public     the token of the people; restarts the query app
-  internal   the token between query and catalog; restarts both apps, the catalog first
+  internal   the token between the apps; restarts all of them, the catalog first
   all        both
   --help     this text
 USAGE
@@ -49,9 +49,15 @@ main() {
     old=$(secret "$vault" public-token)
     if [ "$which" != public ]; then
         catalog=$(azd_value CATALOG_APP_NAME)
+        # Every other app calls the catalog with the internal token: the further query nodes, too.
+        others=$(ensure az containerapp list --resource-group "$group" --query '[].name' --output tsv | grep -Fvx -e "$catalog" -e "$query" || true)
         put internal-token
         note "the vault has a new internal token; restarting the catalog"
         restart "$group" "$catalog"
+        for name in $others; do
+            note "restarting $name"
+            restart "$group" "$name"
+        done
     fi
     if [ "$which" != internal ]; then
         put public-token

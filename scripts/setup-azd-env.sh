@@ -4,6 +4,8 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=lib.sh
 . "$root/scripts/lib.sh"
+# shellcheck source=deployment.sh
+. "$root/scripts/deployment.sh"
 
 usage() {
     cat <<'USAGE'
@@ -27,35 +29,21 @@ Then 'azd up' brings the pair. docs/deploy.md says what each choice means.
 USAGE
 }
 
-check_cpu() {
-    case $2 in
-        0.25 | 0.5 | 0.75 | 1 | 1.5 | 2 | 4) ;;
-        *) err "$1 $2: Container Apps has 0.25, 0.5, 0.75, 1, 1.5, 2 or 4 cores" ;;
-    esac
-}
-
-check_ranges() {
-    for range in $(printf '%s' "$1" | tr ',' ' '); do
-        printf '%s' "$range" | grep -Eq '^([0-9]{1,3}\.){3}[0-9]{1,3}(/[0-9]{1,2})?$' ||
-            err "--allow $range: expected an address or a range such as 203.0.113.0/24"
-    done
-}
-
-check_email() {
-    case $1 in
-        *[[:space:]]* | *@*@* | @* | *@) err "--alert-email $1: expected one address" ;;
-        *@*) ;;
-        *) err "--alert-email $1: expected one address" ;;
-    esac
-}
-
 choose() { ensure azd env set "$1" "$2"; }
+
+# choice OPTION NAME VALUE: notes a choice, held against infra/choices.csv.
+choice() {
+    problem=$(choice_problem "$2" "$3")
+    [ -z "$problem" ] || err "$1: $problem"
+    chosen="$chosen$2=$3
+"
+}
 
 option() {
     case $1 in
-        --premium-catalog) chosen="$chosen LAKE_PREMIUM_CATALOG=true" ;;
-        --private-network) chosen="$chosen LAKE_PRIVATE_NETWORK=true" ;;
-        --zone-redundant) chosen="$chosen LAKE_ZONE_REDUNDANT=true" ;;
+        --premium-catalog) choice "$1" LAKE_PREMIUM_CATALOG true ;;
+        --private-network) choice "$1" LAKE_PRIVATE_NETWORK true ;;
+        --zone-redundant) choice "$1" LAKE_ZONE_REDUNDANT true ;;
         --location)
             take "$@"
             location=$value
@@ -66,34 +54,27 @@ option() {
             ;;
         --allow)
             take "$@"
-            check_ranges "$value"
-            chosen="$chosen LAKE_ALLOWED_ADDRESSES=$value"
+            choice "$1" LAKE_ALLOWED_ADDRESSES "$value"
             ;;
         --query-nodes)
             take "$@"
-            case $value in
-                [1-8]) chosen="$chosen LAKE_QUERY_NODES=$value" ;;
-                *) err "--query-nodes $value: 1 to 8" ;;
-            esac
+            choice "$1" LAKE_QUERY_NODES "$value"
             ;;
         --catalog-cpu)
             take "$@"
-            check_cpu "$@"
-            chosen="$chosen LAKE_CATALOG_CPU=$value"
+            choice "$1" LAKE_CATALOG_CPU "$value"
             ;;
         --query-cpu)
             take "$@"
-            check_cpu "$@"
-            chosen="$chosen LAKE_QUERY_CPU=$value"
+            choice "$1" LAKE_QUERY_CPU "$value"
             ;;
         --maintenance)
             take "$@"
-            cron=$value
+            choice "$1" LAKE_MAINTENANCE_SCHEDULE "$value"
             ;;
         --alert-email)
             take "$@"
-            check_email "$value"
-            chosen="$chosen LAKE_ALERT_EMAIL=$value"
+            choice "$1" LAKE_ALERT_EMAIL "$value"
             ;;
         -*) return 1 ;;
         *)
@@ -104,7 +85,7 @@ option() {
 }
 
 main() {
-    name='' location='' subscription='' cron='' chosen=''
+    name='' location='' subscription='' chosen=''
     arguments "$@"
     [ -n "$name" ] || err "which environment? See --help"
     printf '%s' "$name" | grep -Eq '^[a-z0-9][a-z0-9-]{0,31}$' ||
@@ -117,10 +98,9 @@ main() {
         [ -n "$location" ] || err "the environment $name is new: say where with --location"
         ensure azd env new "$name" --location "$location" ${subscription:+--subscription "$subscription"}
     fi
-    for choice in $chosen; do
-        choose "${choice%%=*}" "${choice#*=}"
+    printf '%s' "$chosen" | while IFS= read -r each; do
+        choose "${each%%=*}" "${each#*=}"
     done
-    [ -z "$cron" ] || choose LAKE_MAINTENANCE_SCHEDULE "$cron"
     note "the environment $name is ready: run 'azd up'"
 }
 

@@ -1,31 +1,13 @@
-# Before `azd provision`, on Windows: finds the operator, and makes the tokens that the vault does not have yet.
-$ErrorActionPreference = 'Stop'
-$PSNativeCommandUseErrorActionPreference = $true
+# Before `azd provision`, on Windows: refuses what cannot be, before anything is touched, and makes the secrets that the
+# vault does not have yet. preprovision.sh does the same.
+. "$PSScriptRoot/deployment.ps1"
 
 function New-Token {
     $bytes = [System.Security.Cryptography.RandomNumberGenerator]::GetBytes(32)
     return [Convert]::ToBase64String($bytes).Replace('+', '-').Replace('/', '_').TrimEnd('=')
 }
 
-function Find-Operator {
-    if ($env:AZURE_PRINCIPAL_ID) { return }
-    $account = az account show --output json | ConvertFrom-Json
-    if ($account.user.type -eq 'servicePrincipal') {
-        $id = az ad sp show --id $account.user.name --query id --output tsv
-        azd env set AZURE_PRINCIPAL_TYPE ServicePrincipal
-    }
-    else {
-        $id = az ad signed-in-user show --query id --output tsv
-        azd env set AZURE_PRINCIPAL_TYPE User
-    }
-    azd env set AZURE_PRINCIPAL_ID $id
-}
-
-function Set-MissingTokens {
-    $existing = @()
-    if ($env:AZURE_KEY_VAULT_NAME) {
-        $existing = az keyvault secret list --vault-name $env:AZURE_KEY_VAULT_NAME --query '[].name' --output tsv
-    }
+function New-MissingSecrets($existing) {
     $lines = @()
     if ($existing -notcontains 'public-token' -and -not $env:LAKE_NEW_PUBLIC_TOKEN) {
         $lines += "LAKE_NEW_PUBLIC_TOKEN=`"$(New-Token)`""
@@ -48,5 +30,20 @@ function Set-MissingTokens {
     }
 }
 
-Find-Operator
-Set-MissingTokens
+Assert-Choices
+$subscription = $env:AZURE_SUBSCRIPTION_ID
+if (-not $subscription) { $subscription = az account show --query id --output tsv }
+$group = "rg-$env:AZURE_ENV_NAME"
+$vault = ''
+$existing = @()
+if ((az group exists --name $group --subscription $subscription --output tsv) -eq 'true') {
+    Assert-Fixed $group $subscription
+    $vault = Find-Vault $group $subscription
+}
+if ($vault) {
+    $existing = @(Get-Secrets $vault $subscription)
+}
+else {
+    Assert-NoDeletedVault $group $subscription
+}
+New-MissingSecrets $existing

@@ -1,45 +1,24 @@
 #!/bin/sh
-# Before `azd provision`: finds the operator, and makes the secrets that the vault does not have yet. azd hands
-# its environment over as variables.
+# Before `azd provision`: refuses what cannot be, before anything is touched, and makes the secrets that the vault does
+# not have yet. azd hands its environment over as variables.
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=../../scripts/lib.sh
 . "$root/scripts/lib.sh"
+# shellcheck source=../../scripts/deployment.sh
+. "$root/scripts/deployment.sh"
 
-find_operator() {
-    [ -z "${AZURE_PRINCIPAL_ID:-}" ] || return 0
-    kind=$(az account show --query user.type --output tsv) || err "az is not signed in: run 'az login'"
-    if [ "$kind" = servicePrincipal ]; then
-        client=$(ensure az account show --query user.name --output tsv)
-        id=$(ensure az ad sp show --id "$client" --query id --output tsv)
-        ensure azd env set AZURE_PRINCIPAL_TYPE ServicePrincipal
-    else
-        id=$(ensure az ad signed-in-user show --query id --output tsv)
-        ensure azd env set AZURE_PRINCIPAL_TYPE User
-    fi
-    ensure azd env set AZURE_PRINCIPAL_ID "$id"
-    note "the operator is $id: may read and rotate the tokens"
-}
-
-secrets_in_vault() {
-    [ -n "${AZURE_KEY_VAULT_NAME:-}" ] || return 0
-    az keyvault secret list --vault-name "$AZURE_KEY_VAULT_NAME" --query '[].name' --output tsv ||
-        err "cannot list the secrets of $AZURE_KEY_VAULT_NAME, so it is not known which tokens exist." \
-            "If the vault is gone, run: azd env set AZURE_KEY_VAULT_NAME ''"
-}
-
-# A new token for each name that the vault lacks. The file keeps them off the command line; postprovision
-# takes them out of azd's environment again.
-make_tokens() {
-    existing=$(secrets_in_vault)
+# A new value for each secret that does not exist. The file keeps them off the command line; postprovision takes
+# them out of azd's environment again.
+make_secrets() {
     file=$(umask 077 && mktemp)
     trap 'rm -f "$file"' EXIT
-    has_line public-token "$existing" || [ -n "${LAKE_NEW_PUBLIC_TOKEN:-}" ] ||
+    has_line public-token "$1" || [ -n "${LAKE_NEW_PUBLIC_TOKEN:-}" ] ||
         printf 'LAKE_NEW_PUBLIC_TOKEN="%s"\n' "$(new_token)" >>"$file"
-    has_line internal-token "$existing" || [ -n "${LAKE_NEW_INTERNAL_TOKEN:-}" ] ||
+    has_line internal-token "$1" || [ -n "${LAKE_NEW_INTERNAL_TOKEN:-}" ] ||
         printf 'LAKE_NEW_INTERNAL_TOKEN="%s"\n' "$(new_token)" >>"$file"
     # An empty book, so that the query role may be given the secret: `azquack principal` fills it.
-    has_line principals "$existing" || [ -n "${LAKE_NEW_PRINCIPALS:-}" ] ||
+    has_line principals "$1" || [ -n "${LAKE_NEW_PRINCIPALS:-}" ] ||
         printf "LAKE_NEW_PRINCIPALS='%s'\n" '{"principals": []}' >>"$file"
     if [ -s "$file" ]; then
         ensure azd env set --file "$file"
@@ -48,10 +27,25 @@ make_tokens() {
 }
 
 main() {
-    need_cmd azd "see https://aka.ms/azd-install"
-    need_cmd az "see https://aka.ms/install-azure-cli"
-    find_operator
-    make_tokens
+    need_azd
+    need_az
+    check_choices
+    subscription=${AZURE_SUBSCRIPTION_ID:-}
+    [ -n "$subscription" ] || subscription=$(az account show --query id --output tsv) || err "az is not signed in: run 'az login'"
+    group=$(group_of "$AZURE_ENV_NAME")
+    # The group's name comes from the environment's: a machine that knows only that finds what stands.
+    exists=$(in_azure az group exists --name "$group")
+    vault='' existing=''
+    if [ "$exists" = true ]; then
+        check_fixed
+        vault=$(find_vault)
+    fi
+    if [ -n "$vault" ]; then
+        existing=$(secrets_in "$vault")
+    else
+        check_deleted_vault
+    fi
+    make_secrets "$existing"
 }
 
 main "$@"

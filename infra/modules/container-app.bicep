@@ -66,6 +66,11 @@ param port int = 9494
 @description('Optional. Port of the sidecar, which no ingress leads to.')
 param httpPort int = 8080
 
+@description('Optional. Seconds that a start may take, waiting for others. The startup probe allows 300.')
+@minValue(10)
+@maxValue(280)
+param startTimeout int = 240
+
 @description('Optional. Addresses of the environment\'s ingress, whose word on a client\'s address is taken.')
 param ingressAddresses string = '100.64.0.0/10'
 
@@ -89,6 +94,7 @@ var ownSettings = [
   // The ingress stands before every app and names the client: limits for an address count people, not it.
   { name: 'AZQUACK_TRUSTED_PROXIES', value: ingressAddresses }
   { name: 'AZQUACK_SPILL_LIMIT', value: sizes[cpu].spill }
+  { name: 'AZQUACK_START_TIMEOUT', value: string(startTimeout) }
 ]
 
 var scratchVolume = [
@@ -147,11 +153,13 @@ resource app 'Microsoft.App/containerApps@2026-01-01' = {
         // Quack is HTTP/1.1: 'auto' could pick HTTP/2, which no DuckDB speaks.
         transport: transport
         allowInsecure: false
-        ipSecurityRestrictions: [for (addresses, i) in allowedAddresses: {
-          name: 'allowed-${i}'
-          action: 'Allow'
-          ipAddressRange: addresses
-        }]
+        ipSecurityRestrictions: [
+          for (addresses, i) in allowedAddresses: {
+            name: 'allowed-${i}'
+            action: 'Allow'
+            ipAddressRange: addresses
+          }
+        ]
         customDomains: empty(customDomain) ? [] : domains
       }
     }
@@ -171,8 +179,10 @@ resource app 'Microsoft.App/containerApps@2026-01-01' = {
             {
               type: 'Startup'
               httpGet: { path: '/healthz', port: httpPort }
-              periodSeconds: 3
-              timeoutSeconds: 2
+              // Container Apps counts to ten at most. A start takes as long as `startTimeout`, and the sidecar
+              // answers from its first second; this is for one that cannot even do that.
+              periodSeconds: 30
+              timeoutSeconds: 5
               failureThreshold: 10
             }
             {

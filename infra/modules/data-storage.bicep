@@ -21,9 +21,9 @@ param queryPrincipalId string
 @description('Optional. Object id of the operator, who may read the account. Empty: none.')
 param operatorPrincipalId string = ''
 
-@description('Optional. What the operator is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param operatorPrincipalType string = 'User'
+@description('Optional. What the operator is. Empty: Azure looks it up.')
+@allowed(['', 'User', 'Group', 'ServicePrincipal'])
+param operatorPrincipalType string = ''
 
 @description('Optional. Replication.')
 @allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GZRS'])
@@ -46,10 +46,14 @@ param backupContainer string = 'backups'
 @description('Optional. Container with the blob whose lease makes a catalog the owner.')
 param leaseContainer string = 'lease'
 
-var roles = {
-  blobDataContributor: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
-  blobDataReader: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1')
-}
+var blobDataContributor = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+)
+var blobDataReader = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '2a2b9908-6ea1-4ae2-8e65-a410df84e7d1'
+)
 
 resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {
   name: name
@@ -120,52 +124,52 @@ resource lease 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-0
 }
 
 resource queryWritesLake 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(lake.id, queryPrincipalId, roles.blobDataContributor)
+  name: guid(lake.id, queryPrincipalId, blobDataContributor)
   scope: lake
   properties: {
     principalId: queryPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.blobDataContributor
+    roleDefinitionId: blobDataContributor
   }
 }
 
 resource queryReadsBackups 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(backups.id, queryPrincipalId, roles.blobDataReader)
+  name: guid(backups.id, queryPrincipalId, blobDataReader)
   scope: backups
   properties: {
     principalId: queryPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.blobDataReader
+    roleDefinitionId: blobDataReader
   }
 }
 
 resource catalogWritesBackups 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(backups.id, catalogPrincipalId, roles.blobDataContributor)
+  name: guid(backups.id, catalogPrincipalId, blobDataContributor)
   scope: backups
   properties: {
     principalId: catalogPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.blobDataContributor
+    roleDefinitionId: blobDataContributor
   }
 }
 
 resource catalogHoldsLease 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(lease.id, catalogPrincipalId, roles.blobDataContributor)
+  name: guid(lease.id, catalogPrincipalId, blobDataContributor)
   scope: lease
   properties: {
     principalId: catalogPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.blobDataContributor
+    roleDefinitionId: blobDataContributor
   }
 }
 
 resource operatorReads 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorPrincipalId)) {
-  name: guid(account.id, operatorPrincipalId, roles.blobDataReader)
+  name: guid(account.id, operatorPrincipalId, blobDataReader)
   scope: account
   properties: {
     principalId: operatorPrincipalId
-    principalType: operatorPrincipalType
-    roleDefinitionId: roles.blobDataReader
+    principalType: empty(operatorPrincipalType) ? null : operatorPrincipalType
+    roleDefinitionId: blobDataReader
   }
 }
 

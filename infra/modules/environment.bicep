@@ -54,10 +54,12 @@ resource environment 'Microsoft.App/managedEnvironments@2026-01-01' = {
         enabled: true
       }
     }
-    vnetConfiguration: empty(subnetId) ? null : {
-      infrastructureSubnetId: subnetId
-      internal: false
-    }
+    vnetConfiguration: empty(subnetId)
+      ? null
+      : {
+          infrastructureSubnetId: subnetId
+          internal: false
+        }
     workloadProfiles: [
       {
         name: 'Consumption'

@@ -21,9 +21,9 @@ param queryPrincipalId string
 @description('Optional. Object id of the operator, who may read and rotate the tokens. Empty: none.')
 param operatorPrincipalId string = ''
 
-@description('Optional. What the operator is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param operatorPrincipalType string = 'User'
+@description('Optional. What the operator is. Empty: Azure looks it up.')
+@allowed(['', 'User', 'Group', 'ServicePrincipal'])
+param operatorPrincipalType string = ''
 
 @description('Optional. The public token to write. Empty: the one in the vault stays as it is.')
 @secure()
@@ -52,10 +52,14 @@ param purgeProtection bool = false
 @description('Optional. Let the vault be reached from the public network (RBAC still decides). False: only through a private endpoint.')
 param publicNetwork bool = true
 
-var roles = {
-  secretsOfficer: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'b86a8fe4-44ce-4948-aee5-eccb2c155cd7')
-  secretsUser: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '4633458b-17de-408a-b874-0445c86b69e6')
-}
+var secretsOfficer = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  'b86a8fe4-44ce-4948-aee5-eccb2c155cd7'
+)
+var secretsUser = subscriptionResourceId(
+  'Microsoft.Authorization/roleDefinitions',
+  '4633458b-17de-408a-b874-0445c86b69e6'
+)
 
 resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
   name: name
@@ -80,6 +84,7 @@ resource vault 'Microsoft.KeyVault/vaults@2025-05-01' = {
   }
 }
 
+@onlyIfNotExists()
 resource newPublicToken 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(publicToken)) {
   parent: vault
   name: publicTokenName
@@ -90,6 +95,7 @@ resource newPublicToken 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!em
   }
 }
 
+@onlyIfNotExists()
 resource newInternalToken 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(internalToken)) {
   parent: vault
   name: internalTokenName
@@ -100,6 +106,7 @@ resource newInternalToken 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!
   }
 }
 
+@onlyIfNotExists()
 resource newPrincipals 'Microsoft.KeyVault/vaults/secrets@2025-05-01' = if (!empty(principals)) {
   parent: vault
   name: principalsName
@@ -127,12 +134,12 @@ resource principalsSecret 'Microsoft.KeyVault/vaults/secrets@2025-05-01' existin
 }
 
 resource catalogReadsInternal 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(internalSecret.id, catalogPrincipalId, roles.secretsUser)
+  name: guid(internalSecret.id, catalogPrincipalId, secretsUser)
   scope: internalSecret
   properties: {
     principalId: catalogPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
+    roleDefinitionId: secretsUser
   }
   dependsOn: [
     newInternalToken
@@ -140,12 +147,12 @@ resource catalogReadsInternal 'Microsoft.Authorization/roleAssignments@2022-04-0
 }
 
 resource queryReadsInternal 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(internalSecret.id, queryPrincipalId, roles.secretsUser)
+  name: guid(internalSecret.id, queryPrincipalId, secretsUser)
   scope: internalSecret
   properties: {
     principalId: queryPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
+    roleDefinitionId: secretsUser
   }
   dependsOn: [
     newInternalToken
@@ -153,12 +160,12 @@ resource queryReadsInternal 'Microsoft.Authorization/roleAssignments@2022-04-01'
 }
 
 resource queryReadsPublic 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(publicSecret.id, queryPrincipalId, roles.secretsUser)
+  name: guid(publicSecret.id, queryPrincipalId, secretsUser)
   scope: publicSecret
   properties: {
     principalId: queryPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
+    roleDefinitionId: secretsUser
   }
   dependsOn: [
     newPublicToken
@@ -166,12 +173,12 @@ resource queryReadsPublic 'Microsoft.Authorization/roleAssignments@2022-04-01' =
 }
 
 resource queryReadsPrincipals 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
-  name: guid(principalsSecret.id, queryPrincipalId, roles.secretsUser)
+  name: guid(principalsSecret.id, queryPrincipalId, secretsUser)
   scope: principalsSecret
   properties: {
     principalId: queryPrincipalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: roles.secretsUser
+    roleDefinitionId: secretsUser
   }
   dependsOn: [
     newPrincipals
@@ -179,12 +186,12 @@ resource queryReadsPrincipals 'Microsoft.Authorization/roleAssignments@2022-04-0
 }
 
 resource operatorRotates 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(operatorPrincipalId)) {
-  name: guid(vault.id, operatorPrincipalId, roles.secretsOfficer)
+  name: guid(vault.id, operatorPrincipalId, secretsOfficer)
   scope: vault
   properties: {
     principalId: operatorPrincipalId
-    principalType: operatorPrincipalType
-    roleDefinitionId: roles.secretsOfficer
+    principalType: empty(operatorPrincipalType) ? null : operatorPrincipalType
+    roleDefinitionId: secretsOfficer
   }
 }
 

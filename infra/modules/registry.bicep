@@ -34,15 +34,17 @@ resource registry 'Microsoft.ContainerRegistry/registries@2025-11-01' = {
   }
 }
 
-resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for principalId in pullPrincipalIds: {
-  name: guid(registry.id, principalId, acrPull)
-  scope: registry
-  properties: {
-    principalId: principalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: acrPull
+resource pull 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for principalId in pullPrincipalIds: {
+    name: guid(registry.id, principalId, acrPull)
+    scope: registry
+    properties: {
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: acrPull
+    }
   }
-}]
+]
 
 @description('Host name that images are pushed to and pulled from.')
 output loginServer string = registry.properties.loginServer

@@ -1,6 +1,6 @@
 """Both roles and a second query node in containers, with stand-ins of Azure around them.
 
-Their settings are those that infra/azquack.bicep gives the apps, by name and, where it has a literal, by value.
+Their settings are those of the deployment that `infra/snapshots` holds, but for the addresses and identities of Azure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from azquack import client
 from azquack.settings import PREFIX
 from tests.cluster import close, end, read_line, wait_until
 from tests.image.containers import IMAGE, ROOT, Container, Namespace, run
-from tests.infra import bicep
+from tests.infra.compiler import snapshot
 from tests.standins import azurite
 
 # As the shell that runs the tests has it: npm may need it to reach its registry.
@@ -50,6 +50,10 @@ def build(directory: Path, secret: str) -> str:
     return IMAGE
 
 
+def _short(variable: str) -> str:
+    return variable.removeprefix(PREFIX).lower()
+
+
 class Deployment:
     """A pair from the image, below `directory`, whose identity tokens live for `life` seconds."""
 
@@ -61,7 +65,11 @@ class Deployment:
         self.query: Container
         self.node: Container
         self._directory, self._life, self._backup_every = directory, life, backup_every
-        self._files = {path.stem: bicep.read(path) for path in (ROOT / "infra").rglob("*.bicep")}
+        self._apps = {
+            each["tags"]["azquackPart"]: each["properties"]["template"]["containers"][0]
+            for each in snapshot("apps-full")["predictedResources"]
+            if each["type"] in ("Microsoft.App/containerApps", "Microsoft.App/jobs")
+        }
         self._azure: subprocess.Popen[str] | None = None
         self._standins: dict[str, Any] = {}
         self._bundle = directory / "ca.pem"
@@ -88,9 +96,9 @@ class Deployment:
         self.share.mkdir()
         os.chown(self.share, 1000, 1000)
         self.catalog = self._catalog("catalog", CATALOG_PORT, CATALOG_HTTP)
-        self.node = self.container("query", "nodeSettings", NODE_DOOR_PORT, NODE_HTTP, name="node")
+        self.node = self.container("node1", NODE_DOOR_PORT, NODE_HTTP, name="node")
         self.query = self.container(
-            "query", "doorSettings", QUERY_PORT, QUERY_HTTP,
+            "query", QUERY_PORT, QUERY_HTTP,
             {"PEERS": f"node1=127.0.0.1:{NODE_PORT}", "PUBLIC_ROLE": "admin"},
         )  # fmt: skip
         for container in self.containers:
@@ -105,16 +113,15 @@ class Deployment:
         """The job that restores a backup that is not younger than `at`; not started."""
         arguments = ("restore", "--yes", "--at", at)
         mounts = {self.share: "/catalog"}
-        return self.container("restore", "catalogSettings", mounts=mounts, arguments=arguments)
+        return self.container("restore", mounts=mounts, arguments=arguments)
 
     def _catalog(self, name: str, port: str, http_port: str) -> Container:
         more, mounts = {"BACKUP_EVERY": str(self._backup_every)}, {self.share: "/catalog"}
-        return self.container("catalog", "catalogSettings", port, http_port, more, mounts=mounts, name=name)
+        return self.container("catalog", port, http_port, more, mounts=mounts, name=name)
 
     def container(
         self,
-        role: str,
-        settings: str,
+        part: str,
         port: str = "",
         http_port: str = "",
         more: Mapping[str, str] | None = None,
@@ -123,31 +130,22 @@ class Deployment:
         arguments: Sequence[str] = (),
         name: str = "",
     ) -> Container:
-        """A container with the settings of the Bicep variable `settings`, and `more`; not started.
+        """A container with the settings of the deployment's `part`, and `more`; not started.
 
-        One that serves on `port` gets what every app gets, as infra/modules/container-app.bicep has it.
         Without `arguments` it does what the image says.
         """
+        # What Azure has elsewhere: addresses, identities, and ports that the apps need not share a loopback for.
         values = self._standins["settings"] | {
-            "role": role,
             "port": port,
             "http_port": http_port,
             "trusted_proxies": "127.0.0.1",
             "spill_limit": "1GB",
             "catalog": f"quack:127.0.0.1:{CATALOG_PORT}",
-            "data_path": "az://lake/lake/",
-            "backup_to": "az://backups/catalog",
-            "lease": "az://lease/catalog",
             "node_port": NODE_PORT,
             "peers": "",
         }
-        listed = bicep.variable(self._files["azquack"], settings)
-        if port:
-            listed = bicep.variable(self._files["container-app"], "ownSettings") + listed
-        environment = {each["name"]: str(each["value"]) for each in listed}
-        for key, value in environment.items():
-            if value.startswith("["):  # an expression, which only a deployment can evaluate
-                environment[key] = values[key.removeprefix(PREFIX).lower()]
+        environment = {each["name"]: str(each["value"]) for each in self._apps[part]["env"]}
+        environment |= {key: values[short] for key in environment if (short := _short(key)) in values}
         environment |= {PREFIX + key: value for key, value in (more or {}).items()}
         environment[f"{PREFIX}AZURE_ENDPOINT"] = values["azure_endpoint"]
         # The tmpfs on /tmp would hide a file that is mounted there.
@@ -155,7 +153,7 @@ class Deployment:
         environment |= dict.fromkeys(("CURL_CA_INFO", "REQUESTS_CA_BUNDLE"), "/ca.pem")
         files = {self._bundle: "/ca.pem:ro", **(mounts or {})}
         return Container(
-            f"{self.namespace.name}-{name or role}", self.namespace, environment, files, arguments
+            f"{self.namespace.name}-{name or part}", self.namespace, environment, files, arguments
         )
 
     def azure(self, **order: Any) -> dict[str, int]:

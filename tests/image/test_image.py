@@ -139,7 +139,7 @@ def test_the_maintenance_job_does_its_work(deployment: Deployment) -> None:
         deployment.sql(f"INSERT INTO in_pieces SELECT {number} FROM range(1000)")
     files = "SELECT count(*) AS n FROM ducklake_list_files('lake', 'in_pieces')"
     assert deployment.sql(files) == [{"n": 4}]
-    job = deployment.container("maintain", "maintenanceSettings", arguments=("maintain",))
+    job = deployment.container("maintenance", arguments=("maintain",))
     done = job.finish()
     assert done.returncode == 0, done.stdout + done.stderr + deployment.log_text()
     assert deployment.sql(files) == [{"n": 1}], done.stdout

@@ -8,23 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.infra import bicep
-
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 # Microsoft's schemas are data of theirs and no part of this repository; a checkout may have them beside it.
 SCHEMAS = ROOT.parent / "shared" / "schemas"
-
-
-each_file = pytest.mark.parametrize(
-    "path", sorted(INFRA.rglob("*.bicep")), ids=lambda path: str(path.relative_to(INFRA))
-)
-
-
-@pytest.fixture(scope="session")
-def files() -> dict[Path, bicep.File]:
-    """Every Bicep file under infra/, read once."""
-    return {path: bicep.read(path) for path in sorted(INFRA.rglob("*.bicep"))}
 
 
 @pytest.fixture(scope="session")

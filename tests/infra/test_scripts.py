@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.infra import az_options
+from tests.infra import az_options, compiler, parameters
 from tests.infra.conftest import ROOT
 from tests.standins.azurite import ACCOUNT, Azurite
 
@@ -24,7 +25,7 @@ SHELL = sorted([*(ROOT / "scripts").glob("*.sh"), *(ROOT / "infra" / "hooks").gl
 WITH_HELP = [
     path
     for path in sorted((ROOT / "scripts").iterdir())
-    if path.name not in ("lib.sh", "setup.sh", "test.sh")
+    if path.name not in ("deployment.sh", "lib.sh", "setup.sh", "test.sh")
 ]
 
 each_script = pytest.mark.parametrize("script", WITH_HELP, ids=lambda path: path.name)
@@ -108,6 +109,14 @@ class Deployment:
     uri: str
     settings: dict[str, str] = field(default_factory=dict)
 
+    def azure(self, **facts: Any) -> None:
+        """What only Azure knows: see the stand-in for `az`."""
+        (self.state / "azure.json").write_text(json.dumps(facts))
+
+    def choose(self, **values: str) -> None:
+        """Puts values into azd's environment."""
+        (self.state / "azd.json").write_text(json.dumps(self.azd() | values))
+
     def script(self, name: str, *arguments: str, timeout: float = 120) -> tuple[int, str, str]:
         """Runs a script or hook against the pair; a call that the stand-ins do not know fails the test."""
         script = ROOT / ("infra/hooks" if (ROOT / "infra" / "hooks" / name).exists() else "scripts") / name
@@ -125,6 +134,7 @@ class Deployment:
             "STANDIN_AZQUACK": str(BIN / "azquack"),
             "LAKE_URI": self.uri,
             **self.settings,
+            "AZURE_ENV_NAME": "test",
             **self.azd(),
         }
 
@@ -190,7 +200,6 @@ def test_preprovision_makes_the_tokens_once(empty: Deployment) -> None:
     code, out, err = empty.script("preprovision.sh")
     assert code == 0, err
     made = empty.azd()
-    assert made["AZURE_PRINCIPAL_ID"] == "00000000-0000-0000-0000-000000000001"
     assert json.loads(made["LAKE_NEW_PRINCIPALS"]) == {"principals": []}
     tokens = [made["LAKE_NEW_PUBLIC_TOKEN"], made["LAKE_NEW_INTERNAL_TOKEN"]]
     assert all(re.fullmatch(r"[\w-]{43}", token) for token in tokens)
@@ -199,12 +208,113 @@ def test_preprovision_makes_the_tokens_once(empty: Deployment) -> None:
     # A provision that failed half-way is tried again with the same tokens.
     assert empty.script("preprovision.sh")[0] == 0
     assert empty.azd() == made
+    # What azd then makes of its environment is what the vault is given.
+    given = parameters.evaluate(
+        ROOT / "infra" / "main.bicepparam", made | {"AZURE_ENV_NAME": "x", "AZURE_LOCATION": "y"}
+    )
+    assert [given["publicToken"], given["internalToken"], json.loads(given["principals"])] == [
+        *tokens,
+        {"principals": []},
+    ]
 
 
-def test_provisioning_again_rotates_nothing(deployment: Deployment) -> None:
-    code, _, err = deployment.script("preprovision.sh")
+@pytest.mark.parametrize("known", ["everything", "the name alone"])
+def test_provisioning_again_rotates_nothing(deployment: Deployment, tmp_path: Path, known: str) -> None:
+    # A fresh clone, or a pipeline, has no state of azd's: it finds the vault by the environment's name.
+    again = deployment
+    if known != "everything":
+        again = Deployment(tmp_path, deployment.uri, deployment.settings)
+        (tmp_path / "lake").symlink_to(deployment.state / "lake")
+    code, _, err = again.script("preprovision.sh")
     assert code == 0, err
-    assert not [name for name in deployment.azd() if name.startswith("LAKE_NEW_")]
+    assert not [name for name in again.azd() if name.startswith("LAKE_NEW_")]
+
+
+def test_a_vault_that_cannot_be_asked_stops_the_provision(deployment: Deployment, tmp_path: Path) -> None:
+    denied = Deployment(tmp_path, deployment.uri, deployment.settings)
+    (tmp_path / "lake").symlink_to(deployment.state / "lake")
+    denied.azure(denied=True)
+    script = ROOT / "infra" / "hooks" / "preprovision.sh"
+    code, _, err = run(script, env=denied.environment())
+    assert code == 1
+    assert "nothing was changed" in err
+    assert denied.azd() == {}
+
+
+def test_a_deleted_vault_that_keeps_its_name_is_told(empty: Deployment) -> None:
+    empty.azure(deleted="kv-old")
+    code, _, err = empty.script("preprovision.sh")
+    assert code == 1
+    assert "az keyvault purge --name kv-old" in err
+    assert empty.azd() == {}
+
+
+FIXED = [
+    ("LAKE_PREMIUM_CATALOG", {"sku": "Standard_LRS"}, {"sku": "Premium_LRS"}),
+    ("LAKE_ZONE_REDUNDANT", {"sku": "Standard_LRS"}, {"sku": "Standard_ZRS"}),
+    ("LAKE_PRIVATE_NETWORK", {"subnet": "none"}, {"subnet": "/subscriptions/s/subnet"}),
+]
+
+
+@pytest.mark.parametrize(("choice", "without", "with_it"), FIXED, ids=[each[0] for each in FIXED])
+def test_what_is_made_once_is_held_against_what_stands(
+    empty: Deployment, choice: str, without: dict[str, str], with_it: dict[str, str]
+) -> None:
+    (empty.state / "lake" / "tokens").mkdir(parents=True)
+    for stands, chosen, agrees in (
+        (without, "", True), (without, "TRUE", False), (with_it, "True", True), (with_it, "", False),
+    ):  # fmt: skip
+        (empty.state / "azd.json").unlink(missing_ok=True)
+        empty.azure(**stands)
+        empty.choose(**{choice: chosen})
+        code, _, err = empty.script("preprovision.sh")
+        assert code == (0 if agrees else 1), (stands, chosen, err)
+        assert agrees or (
+            choice in err and not [name for name in empty.azd() if name.startswith("LAKE_NEW_")]
+        )
+
+
+def test_choices_that_cannot_be_are_all_told_before_anything_is_touched(empty: Deployment) -> None:
+    empty.choose(LAKE_SOFT_DELETE_DAYS="400", LAKE_PRIVATE_NETWORK="yes", LAKE_CUSTOM_DOMAIN="lake.example")
+    for hook in ("preprovision.sh", "predeploy.sh"):
+        code, _, err = empty.script(hook)
+        assert code == 1
+        assert "LAKE_SOFT_DELETE_DAYS is '400': write a whole number from 1 to 365" in err
+        assert "LAKE_PRIVATE_NETWORK is 'yes'" in err
+        assert "LAKE_CUSTOM_DOMAIN is set without LAKE_CERTIFICATE_ID" in err
+    assert not [name for name in empty.azd() if name.startswith("LAKE_NEW_")]
+
+
+def test_what_a_deployment_no_longer_has_is_removed(deployment: Deployment) -> None:
+    deployment.choose(DEPLOYED_PARTS="catalog,query,node1", AZURE_SUBSCRIPTION_ID="subscription")
+    deployment.azure(
+        parts=[
+            ["catalog", "/c"],
+            ["query", "/q"],
+            ["node1", "/n1"],
+            ["node2", "/n2"],
+            ["alerts", "/a"],
+            ["node", "/n"],
+        ]
+    )
+    code, out, err = deployment.script("postdeploy.sh")
+    assert code == 0, err
+    assert (deployment.state / "deleted-resources").read_text().split() == ["/n2", "/a", "/n"]
+    assert deployment.uri in out
+
+
+def test_an_address_that_is_gone_is_forgotten(deployment: Deployment, tmp_path: Path) -> None:
+    down = Deployment(tmp_path, deployment.uri)
+    down.choose(**deployment.azd())
+    code, _, err = down.script("postdown.sh")
+    assert code == 0, err
+    code, _, err = run(
+        ROOT / "scripts" / "show-connection-info.sh", env=down.environment() | {"LAKE_URI": ""}
+    )
+    assert code == 1
+    assert "azd up" in err
+    outputs = set(compiler.template("azquack")["outputs"])
+    assert {name for name in outputs if down.azd().get(name)} == set()
 
 
 def test_postprovision_makes_azd_forget_the_tokens(empty: Deployment) -> None:
@@ -240,7 +350,7 @@ def test_setup_puts_the_choices_into_azds_environment(empty: Deployment) -> None
         (["lake"], "say where with --location"),
         (["lake", "--location"], "--location needs a value"),
         (["lake", "--location", "westeurope", "--query-cpu", "3"], "0.25, 0.5, 0.75"),
-        (["lake", "--location", "westeurope", "--query-nodes", "0"], "1 to 8"),
+        (["lake", "--location", "westeurope", "--query-nodes", "0"], "from 1 to 8"),
         (["lake", "--location", "westeurope", "--allow", "office"], "expected an address"),
     ],
 )
@@ -330,8 +440,14 @@ def test_validation_restarts_both_apps_under_load(deployment: Deployment) -> Non
 @pytest.mark.parametrize("which", ["public", "internal"])
 def test_rotation_replaces_the_token_that_was_asked_for(deployment: Deployment, which: str) -> None:
     before = {name: deployment.token(name) for name in ("public-token", "internal-token")}
+    deployment.azure(nodes=["ca-node1", "ca-node2"])
+    log = deployment.state / "restarted"
+    before_restarts = len(log.read_text().split()) if log.exists() else 0
     code, out, err = deployment.script("rotate-tokens.sh", which)
     assert code == 0, err
     changed = {name for name in before if deployment.token(name) != before[name]}
     assert changed == {f"{which}-token"}
+    restarted = (deployment.state / "restarted").read_text().split()[before_restarts:]
+    further = ["ca-node1", "ca-node2"]
+    assert restarted == (["query-app"] if which == "public" else ["catalog-app", *further, "query-app"])
     assert not any(token in out + err for token in [*before.values(), deployment.token()])

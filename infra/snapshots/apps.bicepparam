@@ -1,0 +1,16 @@
+// The apps as they are without any choice.
+using '../azquack.bicep'
+
+param environmentName = 'mylake'
+param location = 'westeurope'
+param image = 'registry.example/azquack:1'
+param containerAppsEnvironmentName = 'cae-mylake'
+param registryServer = 'registry.example'
+param storageAccountName = 'stdatamylake'
+param lakeContainer = 'lake'
+param backupContainer = 'backups'
+param leaseContainer = 'lease'
+param keyVaultUrl = 'https://kv-mylake.vault.example/'
+param catalogIdentityName = 'id-catalog-mylake'
+param queryIdentityName = 'id-query-mylake'
+param workspaceName = 'log-mylake'
