@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from azquack.http import Exchange, HttpServer, Patience, Refusal
+from azquack.http import Exchange, Gone, HttpServer, Patience, Refusal
 
 Scene = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Any]]
 
@@ -165,6 +165,32 @@ def test_whoever_does_not_go_on_is_closed(begun: bytes) -> None:
 
     answer = told(begun, handle=handle, head=0.3, body=0.3, idle=0.3)
     assert not answer.endswith(b"[open]")
+
+
+def test_a_client_that_reads_its_answer_by_drops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("azquack.http.exchange.SLOWEST", 1 << 40)
+    given_up = asyncio.Event()
+
+    async def stream(exchange: Exchange) -> None:
+        exchange.begin(1 << 30)
+        try:
+            while True:
+                await exchange.chunk(bytes(1 << 20), more=True)
+        except Gone:
+            given_up.set()
+            raise
+
+    async def scene() -> None:
+        async with served(stream, Patience(read=0.5)) as (_, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
+            writer.write(post(b""))
+            # Fast enough that no single wait is too long: the door can write on each time.
+            while not given_up.is_set():
+                await asyncio.wait_for(reader.read(1 << 19), 5)
+                await asyncio.sleep(0.02)
+            writer.close()
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
 
 
 def test_a_fault_of_the_handler_closes_its_socket_alone() -> None:

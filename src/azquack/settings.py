@@ -195,12 +195,26 @@ class Settings(BaseModel):
     )
     statements_limit: int = _setting("Limits", "Statements that run at once; more wait in a queue.", 64, ge=1)
     statements_per_principal: int = _setting("Limits", "The same for one principal.", 32, ge=1)
+    results_limit: int = _setting(
+        "Limits", "Results that may be open at one node, not fetched to their end.", 64, ge=1
+    )
+    results_per_principal: int = _setting("Limits", "The same for one principal.", 16, ge=1)
+    result_timeout: Seconds = _setting(
+        "Limits", "Seconds without a fetch after which an open result is dropped.", 300.0
+    )
     queue_limit: int = _setting("Limits", "Statements that may wait.", 500, ge=0)
     queue_timeout: Seconds = _setting("Limits", "Seconds that a statement or request waits at most.", 30.0)
     sessions_limit: int = _setting("Limits", "Sessions that may be open.", 2000, ge=1)
     sessions_per_principal: int = _setting("Limits", "The same for one principal.", 500, ge=1)
     connections_limit: int = _setting("Limits", "Sockets that may be open at the door.", 2000, ge=1)
     connections_per_address: int = _setting("Limits", "The same for one address.", 500, ge=1)
+    unknown_connections: int = _setting(
+        "Limits",
+        "Sockets on which nobody has logged in or named a session yet; the oldest gives way.",
+        500,
+        ge=1,
+    )
+    login_timeout: Seconds = _setting("Limits", "Seconds that such a socket may take for all it does.", 10.0)
     requests_per_address: float = _setting(
         "Limits", "Requests per second of one address; what comes faster waits.", 2000.0, gt=0
     )

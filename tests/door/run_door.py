@@ -1,9 +1,9 @@
 """A door in a process of its own: `python -m tests.door.run_door` reads its plan from standard input.
 
 The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
-"native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool, "trusted_proxies": text,
-"fence": bool}`; further lines are `{"nodes": [...]}`, `{"revoke": name}`, `{"drain": name}`, `{"fence": bool}` or
-`{"standby": bool}`.
+"native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool, "only_door": bool,
+"trusted_proxies": text, "fence": bool}`; further lines are `{"nodes": [...]}`, `{"revoke": name}`,
+`{"drain": name}`, `{"fence": bool}` or `{"standby": bool}`.
 The port is printed once it accepts, then a line per node asked for or statement abandoned.
 """
 
@@ -88,6 +88,7 @@ async def main() -> None:
         wall=Wall() if plan.get("wall") else None,
         native_names=plan.get("native_names", True),
         group_commit=plan.get("group_commit", False),
+        only_door=plan.get("only_door", False),
         standby=lambda: standby,
         fence=lambda: fence,
         ask_node=_asked,

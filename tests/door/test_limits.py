@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import resource
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ from azquack.wall import LONG
 from azquack.wall.parser import Parser
 from tests.cluster import wait_until
 from tests.door.conftest import StartDoor, StartNode
-from tests.door.parts import ANN, Client, client, post, program
+from tests.door.parts import ANN, BOB, Client, client, post, program
 from tests.door.run_door import SLOW
 
 HEAD = b"POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
@@ -204,6 +205,74 @@ def test_idle_and_half_sent_requests_are_closed_while_a_good_client_works(
         assert ann.there("SELECT 42") == [(42,)]
 
 
+def opened(door: int, count: int, stack: contextlib.ExitStack, sends: bytes) -> list[socket.socket]:
+    """`count` sockets from six addresses, on each of which `sends` was sent."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    sockets = []
+    for number in range(count):
+        sock = stack.enter_context(socket.socket())
+        sock.bind((f"127.0.0.{2 + number % 6}", 0))
+        sock.connect(("127.0.0.1", door))
+        with contextlib.suppress(OSError):
+            sock.sendall(sends)
+        sockets.append(sock)
+    return sockets
+
+
+@pytest.mark.parametrize(
+    "sends",
+    [
+        HEAD % (256 << 20) + b"\r\n",
+        HEAD % (256 << 20) + b"Expect: 100-continue\r\n\r\n",
+        b"",
+        b"GET /readyz HTTP/1.1\r\n\r\n",
+    ],
+    ids=["a large body that does not come", "one that waits to be asked for", "nothing", "a probe"],
+)
+def test_2500_strangers_do_not_close_the_door_to_one_who_is_known(
+    start_node: StartNode, start_door: StartDoor, sends: bytes
+) -> None:
+    door = start_door(start_node("n1"), limits={"login_seconds": 4.0, "requests_per_address": 1e6})
+    with contextlib.ExitStack() as stack, client(door.port) as early:
+        flood = opened(door.port, 2500, stack, sends)
+        assert early.there("SELECT 42") == [(42,)]
+        with client(door.port) as late:
+            assert late.there("SELECT 43") == [(43,)]
+        assert sum(not closed(sock) for sock in flood) <= 500
+        wait_until(lambda: all(closed(sock) for sock in flood), "strangers were left open", 20)
+        assert early.there("SELECT 44") == [(44,)]
+
+
+def test_a_known_socket_stays_when_strangers_come(start_node: StartNode, start_door: StartDoor) -> None:
+    limits = {"unknown_connections": 20, "login_seconds": 1.0, "connections": 40}
+    door = start_door(start_node("n1"), limits=limits)
+    with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{door.port}") as known:
+        login = known.post("/quack", content=wire.connection_request(wire.ConnectionRequest(ANN))).content
+        connection_id = wire.parse_connection_response(login).connection_id
+        with contextlib.ExitStack() as stack:
+            flood = opened(door.port, 100, stack, b"")
+            wait_until(lambda: all(closed(sock) for sock in flood), "strangers were left open")
+            answer = known.post("/quack", content=wire.prepare(connection_id, "SELECT 42"))
+        assert wire.parse_header(answer.content).type is wire.MessageType.PREPARE_RESPONSE
+
+
+def test_large_requests_of_one_principal_wait_for_each_other() -> None:
+    async def both() -> None:
+        slots = Slots(total=100, each=60, queue=10, seconds=0.1)
+        async with slots.hold("ann", 50):
+            with pytest.raises(Busy):
+                async with slots.hold("ann", 20):
+                    pass
+            async with slots.hold("bob", 50):
+                with pytest.raises(Busy):
+                    async with slots.hold("eve", 1):
+                        pass
+        async with slots.hold("ann", 60):
+            assert slots.running == 60
+
+    asyncio.run(both())
+
+
 def test_a_client_that_drips_its_head_is_closed(start_node: StartNode, start_door: StartDoor) -> None:
     door = start_door(start_node("n1"), limits={"head_seconds": 1.0})
     with socket.create_connection(("127.0.0.1", door.port)) as sock:
@@ -274,6 +343,53 @@ def test_a_client_that_does_not_read_its_answer_is_closed(
         wait_until(lambda: sock.recv(1, socket.MSG_PEEK), "the answer did not come")
         # The one slot of this principal comes free only when the door gives the silent reader up.
         assert good.there("SELECT 1") == [(1,)]
+
+
+WIDE = "SELECT " + ", ".join(f"i + {at} AS c{at}" for at in range(20)) + " FROM range(1000000) _(i)"
+
+
+def raw_login(port: int, token: str = ANN) -> str:
+    """The id of a new session."""
+    answer = post(port, wire.connection_request(wire.ConnectionRequest(token))).content
+    return wire.parse_connection_response(answer).connection_id
+
+
+def asked(port: int, connection_id: str, sql: str) -> str:
+    """The sentence with which `sql` is refused, empty when it is not."""
+    answer = post(port, wire.prepare(connection_id, sql)).content
+    return wire.parse_error(answer) if wire.parse_header(answer).type is wire.MessageType.ERROR else ""
+
+
+def test_results_that_nobody_fetches_count_against_their_principal_and_are_dropped(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    limits = {"results_per_principal": 3, "result_seconds": 3.0}
+    door = start_door(start_node("n1"), limits=limits, only_door=True)
+    ids = [raw_login(door.port) for _ in range(5)]
+    assert [asked(door.port, each, WIDE) for each in ids[:3]] == ["", "", ""]
+    assert "Too many results" in asked(door.port, ids[3], WIDE)
+    # Another principal has results of its own, and a new statement of a session ends that session's result.
+    assert asked(door.port, raw_login(door.port, BOB), WIDE) == ""
+    assert asked(door.port, ids[0], "SELECT 1") == ""
+    assert asked(door.port, ids[3], WIDE) == ""
+
+    def refused() -> bool:
+        answer = post(door.port, wire.fetch(ids[1], (1, 2))).content
+        return "was dropped" in wire.parse_error(answer)
+
+    wait_until(refused, "a result that nobody fetched was kept")
+    assert asked(door.port, ids[1], "SELECT 1") == "", "the session does not live on"
+    assert "has been closed" in wire.parse_error(post(door.port, wire.fetch(ids[1], (1, 2))).content)
+
+
+def test_a_result_that_is_fetched_is_not_dropped(start_node: StartNode, start_door: StartDoor) -> None:
+    limits = {"results_per_principal": 1, "result_seconds": 1.0}
+    door = start_door(start_node("n1"), limits=limits, only_door=True)
+    with client(door.port) as ann:
+        for _ in range(3):
+            assert ann.rows("SELECT count(*), sum(c1) FROM r.query('" + WIDE + "')") == [
+                (10**6, 500000500000)
+            ]
 
 
 def test_a_login_that_waits_for_its_issuer_holds_nobody_up(

@@ -20,6 +20,7 @@ from azquack.door.logins import Logins, StandsBy
 from azquack.door.metrics import Metrics
 from azquack.door.ports import AskNode, Fence, Principals, Runaway, Wall, always, ignore, never, no_more
 from azquack.door.relay import Relay
+from azquack.door.results import Results
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.sessions import NOT_QUACK_1, Session, Sessions
@@ -41,10 +42,10 @@ class Door:
     """Answers each `Exchange`. Everything it needs is given to it; it starts nothing and closes nothing.
 
     `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that cannot
-    be a mere mistake; `native_names` makes the tables of every schema
-    work natively, for a query node; `read_only` sends everybody to nodes that read; `group_commit` gathers small
-    inserts, and is for a door that is the only one before its nodes; `ready` answers `/readyz`; while it is
-    on `standby` it sends everybody away; `fence`, `ask_node` and `runaway` stand in `ports`.
+    be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node; `read_only`
+    sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it counts open results
+    then, and with `group_commit` gathers small inserts; `ready` answers `/readyz`; while it is on `standby` it sends
+    everybody away; `fence`, `ask_node` and `runaway` stand in `ports`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Door:
         native_names: bool = False,
         read_only: bool = False,
         group_commit: bool = False,
+        only_door: bool = False,
         ready: Callable[[], bool] = always,
         standby: Callable[[], bool] = never,
         fence: Fence = always,
@@ -78,6 +80,7 @@ class Door:
             nodes, principals, self.sessions, limit, audit, ask_node, standby=standby, read_only=read_only
         )
         self._relay = Relay(fence, runaway, limit.statement_seconds, limit.abandoned_seconds)
+        self._results = Results(limit) if only_door else None
         slots = Slots(limit.statements, limit.statements_per_principal, limit.queue, limit.queue_seconds)
         self._statements = Statements(
             self._relay,
@@ -85,9 +88,14 @@ class Door:
             limit,
             wall=wall,
             audit=audit,
+            results=self._results,
             groups=Groups(fence, runaway, limit.statement_seconds, self.metrics) if group_commit else None,
             native_names=native_names,
             alarm=alarm,
+        )
+        # One principal may hold a request of the largest size, all together more of them.
+        self._bodies = Slots(
+            max(limit.bodies_bytes, limit.body_bytes), limit.body_bytes, limit.queue, limit.queue_seconds
         )
         self._address_rate = Rate(limit.requests_per_address)
         self._principal_rate = Rate(limit.requests_per_principal)
@@ -122,7 +130,9 @@ class Door:
                 await self._logins.serve(exchange)
             elif header.type in FORWARDED:
                 session = self.sessions.find(header.connection_id)
-                outcome = await self._forward(exchange, session, header)
+                exchange.vouch()
+                async with self._bodies.hold(session.principal.name, max(1, exchange.length or 0)):
+                    outcome = await self._forward(exchange, session, header)
             else:
                 raise Refusal("type", f"A client does not send {kind}")
         except Refusal as refusal:
@@ -165,10 +175,12 @@ class Door:
                     return await self._statements.append(exchange, session, header)
                 case _:
                     body = await exchange.whole(FETCH_BYTES)
-                    inner = wire.with_connection_id(body, header, session.ticket.inner)
-                    outcome = await self._relay.pass_on(exchange, session, inner, len(inner))
-                    if header.type is KINDS.DISCONNECT:
-                        self.sessions.forget(session.connection_id)
+                    inner = _anew(body, header, session.ticket.inner)
+                    if header.type is KINDS.FETCH:
+                        return (await self._statements.fetch(exchange, session, inner)).word
+                    outcome = await self._relay.pass_on(exchange, session, inner)
+                    self._statements.forget(session)
+                    self.sessions.forget(session.connection_id)
                     return outcome.word
         except Refusal as refusal:
             if refusal.reason in ("ended", "node"):
@@ -185,3 +197,14 @@ class Door:
             kind = "login" if kind == KINDS.CONNECTION_REQUEST.name else kind.lower()
             entry = self._audit.start(**facts, kind=kind, address=exchange.address)
             self._audit.finish(entry, "refused", reason=refusal.reason)
+
+
+def _anew(message: bytes, header: wire.Header, inner: str) -> bytes:
+    """A FETCH or DISCONNECT for the session `inner`, written from what was read in `message`."""
+    try:
+        if header.type is KINDS.FETCH:
+            return wire.fetch(inner, wire.parse_fetch(message, header), header.query_id)
+        wire.parse_disconnect(message, header)
+        return wire.disconnect(inner)
+    except WireError:
+        raise Refusal("unreadable", NOT_QUACK_1) from None

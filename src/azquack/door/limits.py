@@ -23,6 +23,7 @@ class Limits:
     login_bytes: int = 32 << 10
     statement_bytes: int = sizes.STATEMENT
     body_bytes: int = 256 << 20
+    bodies_bytes: int = 512 << 20
     head_bytes: int = 16 << 10
     head_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -30,6 +31,8 @@ class Limits:
     idle_seconds: float = 30.0
     connections: int = 2000
     connections_per_address: int = 500
+    unknown_connections: int = 500
+    login_seconds: float = 10.0
     requests_per_address: float = 2000.0
     requests_per_principal: float = 2000.0
     failed_logins: int = 20
@@ -41,6 +44,9 @@ class Limits:
     abandoned_seconds: float = 60.0
     statements: int = 64
     statements_per_principal: int = 32
+    results: int = 64
+    results_per_principal: int = 16
+    result_seconds: float = 300.0
     queue: int = 500
     queue_seconds: float = 30.0
     node_wait_seconds: float = 10.0
@@ -109,8 +115,20 @@ class Busy(Refusal):
         super().__init__("busy", sentence)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """One who waits for `count` slots."""
+
+    name: str
+    count: int
+    comes: asyncio.Future[None]
+
+
 class Slots:
-    """Statements that run at once: `total` of all, `each` per principal, and a queue that waits its turn."""
+    """What is had at once: `total` by all, `each` by one principal, and a queue that waits its turn.
+
+    A statement takes one slot, a request as many as it has bytes.
+    """
 
     def __init__(self, total: int, each: int, queue: int, seconds: float) -> None:
         self._total = total
@@ -119,77 +137,75 @@ class Slots:
         self._seconds = seconds
         self._running: dict[str, int] = {}
         self._sum = 0
-        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._waiting: deque[Turn] = deque()
 
     @property
     def running(self) -> int:
-        """Statements that run."""
+        """Slots that are taken."""
         return self._sum
 
     @property
     def waiting(self) -> int:
-        """Statements that wait."""
+        """How many wait."""
         return len(self._waiting)
 
     @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[None]:
-        """One slot of principal `name`. Raises `Busy` when the queue is full or the wait too long."""
-        if not self._fits(name):
-            await self._queued(name)
+    async def hold(self, name: str, count: int = 1) -> AsyncIterator[None]:
+        """`count` slots of principal `name`. Raises `Busy` when the queue is full or the wait too long."""
+        if not self._fits(name, count):
+            await self._queued(name, count)
         else:
-            self._enter(name)
+            self._enter(name, count)
         try:
             yield
         finally:
-            self._leave(name)
+            self._leave(name, count)
 
-    def _fits(self, name: str) -> bool:
-        return self._sum < self._total and self._running.get(name, 0) < self._each
+    def _fits(self, name: str, count: int) -> bool:
+        return self._sum + count <= self._total and self._running.get(name, 0) + count <= self._each
 
-    def _enter(self, name: str) -> None:
-        self._running[name] = self._running.get(name, 0) + 1
-        self._sum += 1
+    def _enter(self, name: str, count: int) -> None:
+        self._running[name] = self._running.get(name, 0) + count
+        self._sum += count
 
-    async def _queued(self, name: str) -> None:
+    async def _queued(self, name: str, count: int) -> None:
         if len(self._waiting) >= self._queue:
             raise Busy("Too many statements wait here already: try again in a moment")
-        turn = asyncio.get_running_loop().create_future()
-        entry = (name, turn)
-        self._waiting.append(entry)
+        turn = Turn(name, count, asyncio.get_running_loop().create_future())
+        self._waiting.append(turn)
         try:
             async with asyncio.timeout(self._seconds):
-                await turn
+                await turn.comes
         except TimeoutError:
-            if not turn.done() or turn.cancelled():
-                self._forget(entry)
+            if not turn.comes.done() or turn.comes.cancelled():
+                self._forget(turn)
                 raise Busy(
                     f"No slot for this statement came free in {self._seconds:g} s: try again in a moment"
                 ) from None
         except BaseException:
-            if turn.done() and not turn.cancelled():
-                self._leave(name)
+            if turn.comes.done() and not turn.comes.cancelled():
+                self._leave(name, count)
             else:
-                self._forget(entry)
+                self._forget(turn)
             raise
 
-    def _forget(self, entry: tuple[str, asyncio.Future[None]]) -> None:
-        if entry in self._waiting:
-            self._waiting.remove(entry)
+    def _forget(self, turn: Turn) -> None:
+        if turn in self._waiting:
+            self._waiting.remove(turn)
 
-    def _leave(self, name: str) -> None:
-        self._sum -= 1
-        self._running[name] -= 1
+    def _leave(self, name: str, count: int) -> None:
+        self._sum -= count
+        self._running[name] -= count
         if not self._running[name]:
             del self._running[name]
         if not self._waiting:
             return
-        for entry in list(self._waiting):
+        for turn in list(self._waiting):
             if self._sum >= self._total:
                 return
-            waiter, turn = entry
-            if turn.done():
-                self._waiting.remove(entry)
-            elif self._fits(waiter):
-                self._waiting.remove(entry)
-                self._enter(waiter)
-                turn.set_result(None)
+            if turn.comes.done():
+                self._waiting.remove(turn)
+            elif self._fits(turn.name, turn.count):
+                self._waiting.remove(turn)
+                self._enter(turn.name, turn.count)
+                turn.comes.set_result(None)

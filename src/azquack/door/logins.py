@@ -65,6 +65,7 @@ class Logins:
         if not request.speaks_quack_1:
             raise Refusal("version", NOT_QUACK_1)
         principal = await self._authenticated(exchange, request.token)
+        exchange.vouch()
         self._sessions.admit(principal)
         session, answer = await self._open(principal, message, request)
         if self._audit is not None:

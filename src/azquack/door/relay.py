@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -14,16 +14,21 @@ from azquack.errors import UpstreamError, WireError
 from azquack.http import Exchange, Refusal
 from azquack.sentences import AGAIN, BROKE, ENDED, FENCED, INVALID_ID, LOST
 from azquack.upstream import Response
+from azquack.wire.answers import has_more
 
 PATIENCE = 0.5  # seconds after which it pays to watch whether the client is still there
 ERROR_LIMIT = 1 << 20
 
 
 class Outcome(NamedTuple):
-    """How a request ended: ok, error, broken, refused or gone; and the rows that it changed, where that is known."""
+    """How a request ended: ok, error, broken, refused or gone.
+
+    `rows` are those that it changed, where that is known; `more` tells whether there is more to fetch.
+    """
 
     word: str
     rows: int | None = None
+    more: bool = False
 
 
 class Relay:
@@ -39,9 +44,7 @@ class Relay:
         self._longest = longest
         self._unwanted = unwanted
 
-    async def pass_on(
-        self, exchange: Exchange, session: Session, body: bytes | AsyncIterator[bytes], length: int
-    ) -> Outcome:
+    async def pass_on(self, exchange: Exchange, session: Session, body: bytes) -> Outcome:
         """Returns ok, error or broken. Raises `Refusal` before anything was answered."""
         node = session.node
         node.running += 1
@@ -50,7 +53,7 @@ class Relay:
                 watch = Watch(exchange.loop, lambda: self._after_client(exchange, node.name))
                 try:
                     async with asyncio.timeout(self._longest):
-                        response = await node.upstream.send(body, length=length)
+                        response = await node.upstream.send(body)
                 finally:
                     watch.end()
             except TimeoutError:
@@ -87,12 +90,13 @@ class Relay:
             return Outcome("error")
         exchange.begin(left)
         left -= len(first)
+        more = has_more(first)
         rows = wire.count_of(first) if left == 0 else None
         await exchange.chunk(first, more=left > 0)
         while chunk := await response.read():
             left -= len(chunk)
             await exchange.chunk(chunk, more=left > 0)
-        return Outcome("ok", rows)
+        return Outcome("ok", rows, more)
 
     async def _after_client(self, exchange: Exchange, node: str) -> None:
         """Ends the node of a statement that goes on for long after its client has left."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -39,34 +40,78 @@ class Listening:
     trusted_proxies: str = ""
 
 
+class Place:
+    """An open socket's place; `close` is called when it has to give way to another."""
+
+    def __init__(self, guard: Guard, address: str, close: Callable[[], object]) -> None:
+        self.address = address
+        self.close = close
+        self._guard = guard
+
+    def vouch(self) -> None:
+        """Whoever speaks on the socket is known: it gives way to nobody."""
+        self._guard.vouch(self)
+
+    def leave(self) -> None:
+        """The socket has closed."""
+        self._guard.leave(self)
+
+
 class Guard:
-    """Counts open sockets, in all and, unless proxies are `trusted`, so that one speaks for many, per address."""
+    """Counts open sockets, in all and, unless proxies are `trusted`, so that one speaks for many, per address.
+
+    Of those on which nobody is known yet there are at most `Limits.unknown_connections`. Where there is no place
+    for a further one, the oldest of them gives way.
+    """
 
     def __init__(self, limits: Limits, metrics: Metrics, trusted: str) -> None:
         self._limits = limits
         self._trusted = _networks(trusted)
         self._metrics = metrics
         self._per_address: dict[str, int] = {}
-        self._sum = 0
-        metrics.connections.set_function(lambda: self._sum)
+        self._unknown: OrderedDict[Place, None] = OrderedDict()
+        self._places: set[Place] = set()
+        metrics.connections.set_function(lambda: len(self._places))
 
-    def enter(self, address: str) -> bool:
-        """Whether a further socket from `address` may stay."""
+    def enter(self, address: str, close: Callable[[], object]) -> Place | None:
+        """The place of a further socket from `address`; None when only known ones are open."""
         limits = self._limits
-        held = self._per_address.get(address, 0)
-        if self._sum >= limits.connections or (not self._trusted and held >= limits.connections_per_address):
-            self._metrics.refusals.labels("connections").inc()
-            return False
-        self._per_address[address] = held + 1
-        self._sum += 1
-        return True
+        fits = True
+        if not self._trusted and self._per_address.get(address, 0) >= limits.connections_per_address:
+            fits = self._give_way(address)
+        elif len(self._places) >= limits.connections or len(self._unknown) >= limits.unknown_connections:
+            fits = self._give_way()
+        if not fits:
+            return None
+        place = Place(self, address, close)
+        self._places.add(place)
+        self._unknown[place] = None
+        self._per_address[address] = self._per_address.get(address, 0) + 1
+        return place
 
-    def leave(self, address: str) -> None:
-        """A socket that entered has closed."""
-        self._sum -= 1
-        self._per_address[address] -= 1
-        if not self._per_address[address]:
-            del self._per_address[address]
+    def _give_way(self, address: str | None = None) -> bool:
+        """Closes the oldest socket, of this address, on which nobody is known; whether there was one."""
+        self._metrics.refusals.labels("connections").inc()
+        for place in self._unknown:
+            if address is None or place.address == address:
+                self.leave(place)
+                place.close()
+                return True
+        return False
+
+    def vouch(self, place: Place) -> None:
+        """Somebody is known at `place`."""
+        self._unknown.pop(place, None)
+
+    def leave(self, place: Place) -> None:
+        """The socket of `place` has closed, or will."""
+        if place not in self._places:
+            return
+        self._places.discard(place)
+        self._unknown.pop(place, None)
+        self._per_address[place.address] -= 1
+        if not self._per_address[place.address]:
+            del self._per_address[place.address]
 
     def speaker(self, address: str, forwarded: str) -> str:
         """The last one in `forwarded` whom no trusted proxy has added for another such proxy."""
@@ -123,19 +168,22 @@ class TlsListener:
                     self._spawn(self._welcome(sock, peer[0]))
 
     async def _welcome(self, sock: socket.socket, address: str) -> None:
-        if not self._gate.enter(address):
+        task = asyncio.current_task()
+        assert task is not None
+        place = self._gate.enter(address, task.cancel)
+        if place is None:
             sock.close()
             return
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._server.connection(admitted=True),
+                lambda: self._server.connection(place),
                 sock,
                 ssl=self._tls,
                 ssl_handshake_timeout=self._handshake,
             )
-        except OSError:
-            # An SSLError and an end of patience are OSErrors too.
-            self._gate.leave(address)
+        except (OSError, asyncio.CancelledError):
+            # An SSLError and an end of patience are OSErrors too; cancelled is who gave way.
+            place.leave()
             sock.close()
 
 
@@ -152,6 +200,7 @@ class DoorServer:
             limits.body_seconds,
             limits.read_seconds,
             limits.idle_seconds,
+            limits.login_seconds,
             limits.head_bytes,
         )
         self._server = HttpServer(door, patience, self._guard)

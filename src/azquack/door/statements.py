@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from azquack import wire
@@ -11,9 +11,11 @@ from azquack.door import natives
 from azquack.door.alarm import Alarm
 from azquack.door.audit import Audit, about
 from azquack.door.group import Groups, Insert
+from azquack.door.inserts import Inserts
 from azquack.door.limits import Limits, Slots
 from azquack.door.ports import Verdict, Wall
 from azquack.door.relay import Outcome, Relay
+from azquack.door.results import Results
 from azquack.door.sessions import NOT_QUACK_1, Session
 from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Gone, Refusal
@@ -36,6 +38,7 @@ class Statements:
         wall: Wall | None,
         audit: Audit | None,
         groups: Groups | None,
+        results: Results | None,
         native_names: bool,
         alarm: Alarm | None = None,
     ) -> None:
@@ -45,8 +48,10 @@ class Statements:
         self._wall = wall
         self._audit = audit
         self._groups = groups
+        self._results = results
         self._native_names = native_names
         self._alarm = alarm
+        self._inserts = Inserts(limits.body_bytes)
 
     async def prepare(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
         """Runs the SQL of a PREPARE; the outcome. Raises `Refusal`, `Gone`."""
@@ -70,9 +75,47 @@ class Statements:
                 exchange,
                 session,
                 verdict,
-                lambda: self._run(exchange, session, inner, len(inner), insert),
+                lambda: self._opened(exchange, session, inner, insert),
                 sql=sql,
             )
+
+    async def fetch(self, exchange: Exchange, session: Session, message: bytes) -> Outcome:
+        """Passes a FETCH on. Raises `Refusal`, `Gone`."""
+        if self._results is not None:
+            self._results.check(session)
+        # A FETCH that fails, as one of a result that is not the session's, leaves the open one as it is.
+        return await self._counted(session, self._relay.pass_on(exchange, session, message), failed=None)
+
+    def forget(self, session: Session) -> None:
+        """The session is over."""
+        if self._results is not None:
+            self._results.close(session)
+
+    async def _opened(
+        self, exchange: Exchange, session: Session, message: bytes, insert: Insert | None
+    ) -> Outcome:
+        if self._results is not None:
+            await self._results.admit(session)
+        return await self._counted(session, self._run(exchange, session, message, insert))
+
+    async def _counted(
+        self, session: Session, work: Awaitable[Outcome], failed: bool | None = False
+    ) -> Outcome:
+        """Does `work`, and notes whether it has left a result open; `failed`: the same, where it failed."""
+        if self._results is None:
+            return await work
+        self._results.begin(session)
+        # Where the client or the node broke off, what is there of a result stays until it is dropped.
+        more: bool | None = True
+        try:
+            outcome = await work
+            more = outcome.more if outcome.word == "ok" else failed
+            return outcome
+        except Refusal:
+            more = failed
+            raise
+        finally:
+            self._results.end(session, more=more)
 
     async def append(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
         """Adds the rows of an APPEND; the outcome. Raises `Refusal`, `Gone`."""
@@ -86,24 +129,13 @@ class Statements:
             verdict = self._wall.check_append(session.principal, target.schema, target.table)
             if self._alarm and not verdict.allowed:
                 await self._alarm.sound(exchange, session, verdict)
-        start = wire.with_connection_id(prefix, header, session.ticket.inner)
-        length = (exchange.length or 0) + len(start) - len(prefix)
-
-        async def pieces() -> AsyncIterator[bytes]:
-            yield start
-            async for chunk in exchange.rest():
-                yield chunk
 
         async def work() -> Outcome:
-            if length > WHOLE_BYTES:
-                async with self._slots.hold(session.principal.name):
-                    outcome = await self._run(exchange, session, pieces(), length)
-            else:
-                # A body of usual size goes on in one write, and takes its slot once it is there.
-                body = b"".join([start, *[chunk async for chunk in exchange.rest()]])
-                insert = Insert(body) if verdict else None
-                async with self._slots.hold(session.principal.name):
-                    outcome = await self._run(exchange, session, body, length, insert)
+            message = await exchange.whole(self._limits.body_bytes)
+            body = await self._inserts.clean(message, header, session.ticket.inner)
+            insert = Insert(body) if verdict and len(body) <= WHOLE_BYTES else None
+            async with self._slots.hold(session.principal.name):
+                outcome = await self._run(exchange, session, body, insert)
             return Outcome(outcome.word, target.rows if outcome.word == "ok" else None)
 
         table = f"{target.schema}.{target.table}"
@@ -140,15 +172,14 @@ class Statements:
         self,
         exchange: Exchange,
         session: Session,
-        body: bytes | AsyncIterator[bytes],
-        length: int,
-        insert: Insert | None = None,
+        body: bytes,
+        insert: Insert | None,
     ) -> Outcome:
         if self._groups is None or insert is None or not self._groups.fits(session, insert):
-            return await self._relay.pass_on(exchange, session, body, length)
+            return await self._relay.pass_on(exchange, session, body)
         async with self._groups.turn(session, insert) as answer:
             if answer is None:
-                return await self._relay.pass_on(exchange, session, body, length)
+                return await self._relay.pass_on(exchange, session, body)
             await exchange.answer(answer)
             return Outcome("ok", wire.count_of(answer))
 

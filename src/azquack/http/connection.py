@@ -21,14 +21,23 @@ DROPPED = 1 << 20
 PIPELINED = 16
 
 
+class Place(Protocol):
+    """What an open socket holds of a gate; `close` is called when it has to give way."""
+
+    close: Callable[[], object]
+
+    def vouch(self) -> None:
+        """Whoever speaks on this socket is known."""
+
+    def leave(self) -> None:
+        """The socket has closed."""
+
+
 class Gate(Protocol):
     """Who may open a socket."""
 
-    def enter(self, address: str) -> bool:
-        """Whether a further socket from `address` may stay."""
-
-    def leave(self, address: str) -> None:
-        """A socket that entered has closed."""
+    def enter(self, address: str, close: Callable[[], object]) -> Place | None:
+        """The place of a further socket from `address`; None when there is none."""
 
     def speaker(self, address: str, forwarded: str) -> str:
         """Whom the socket from `address` speaks for, when its request's X-Forwarded-For is `forwarded`."""
@@ -48,21 +57,26 @@ class Server(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One client's socket. `admitted`: the gate has let it in already."""
+    """One client's socket. `place`: what it holds of the gate, if that has let it in already.
 
-    def __init__(self, server: Server, *, admitted: bool = False) -> None:
+    Until somebody is known on it (`vouch`), all of its time is `Patience.unknown` seconds.
+    """
+
+    def __init__(self, server: Server, place: Place | None = None) -> None:
         self.loop = server.loop
         self.writable = asyncio.Event()
         self.writable.set()
         self.lost = False
         self.deadline = math.inf
         self._server = server
-        self._admitted = admitted
+        self._place = place
+        self._unknown_until = math.inf
         self._parser = httptools.HttpRequestParser(self)
         self._exchanges: deque[Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
         self._address = "local"
         self._in_head = True
+        self._admitted = False
         self._head_bytes = self._dropped = 0
         self._paused = self._failed = False
 
@@ -79,11 +93,15 @@ class Connection(asyncio.Protocol):
         if peer := transport.get_extra_info("peername"):
             self._address = peer[0]
         gate = self._server.gate
-        self._admitted = self._admitted or gate is None or gate.enter(self._address)
-        if not self._admitted:
-            self._transport.abort()
-            return
-        self.deadline = self.loop.time() + self._server.patience.head
+        if gate is not None:
+            self._place = self._place or gate.enter(self._address, self.abort)
+            if self._place is None:
+                self._transport.abort()
+                return
+            self._place.close = self.abort
+            self._unknown_until = self.loop.time() + self._server.patience.unknown
+        self._admitted = True
+        self._wait(self._server.patience.head)
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -93,8 +111,8 @@ class Connection(asyncio.Protocol):
             exchange.wake()
         if self._admitted:
             self._server.closed(self)
-            if self._server.gate is not None:
-                self._server.gate.leave(self._address)
+            if self._place is not None:
+                self._place.leave()
 
     def pause_writing(self) -> None:
         self.writable.clear()
@@ -107,7 +125,7 @@ class Connection(asyncio.Protocol):
             return
         if self._in_head:
             if not self._head_bytes and not self._exchanges:
-                self.deadline = self.loop.time() + self._server.patience.head
+                self._wait(self._server.patience.head)
             end = data.find(b"\r\n\r\n")
             self._head_bytes += len(data) if end < 0 else end
             if self._head_bytes > self._server.patience.head_bytes:
@@ -187,7 +205,7 @@ class Connection(asyncio.Protocol):
             elif exchange.complete or exchange.expects_continue or self._failed:
                 self._next()
             else:
-                self.deadline = self.loop.time() + self._server.patience.head
+                self._wait(self._server.patience.head)
                 self.resume()
 
     def _next(self) -> None:
@@ -201,7 +219,7 @@ class Connection(asyncio.Protocol):
             self._begin()
         else:
             patience = self._server.patience
-            self.deadline = self.loop.time() + (patience.head if self._exchanges else patience.idle)
+            self._wait(patience.head if self._exchanges else patience.idle)
         self.resume()
 
     def _fail(self) -> None:
@@ -216,7 +234,23 @@ class Connection(asyncio.Protocol):
             exchange.malformed = not exchange.complete
             exchange.wake()
 
+    def _wait(self, seconds: float) -> None:
+        """Closes in `seconds`, or when the time of one who is not known is over."""
+        self.deadline = min(self.loop.time() + seconds, self._unknown_until)
+
     # Called by the exchange and the server.
+
+    @property
+    def unknown_until(self) -> float:
+        """When one must be known who is not yet; infinite for one who is."""
+        return self._unknown_until
+
+    def vouch(self) -> None:
+        """Whoever speaks on this socket is known: it may stay, and take its time."""
+        if self._unknown_until < math.inf:
+            self._unknown_until = math.inf
+            if self._place is not None:
+                self._place.vouch()
 
     def write(self, data: bytes) -> None:
         """Sends `data`; `writable` tells when more may follow."""

@@ -13,7 +13,9 @@ from typing import Protocol
 from azquack import wire
 
 CONTENT_TYPE = b"application/vnd.duckdb"
-SLOWEST = 100_000  # bytes per second that a body must come with, once its grace is over
+SLOWEST = (
+    100_000  # bytes per second that a body must come with, and an answer be read, once its grace is over
+)
 PREFIX = 4096
 HIGH_WATER = 256 << 10  # bytes of a body that wait for their reader
 
@@ -39,13 +41,15 @@ class Gone(Exception):
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds for a request's head, for a body beyond what its length asks for, for a client to read a piece of
-    its answer, and for a socket between two requests; and the bytes of a head.
+    its answer, and in all beyond what its length asks for, for a socket between two requests, and for all that one
+    does on a socket who is not known there; and the bytes of a head.
     """
 
     head: float = math.inf
     body: float = math.inf
     read: float = math.inf
     idle: float = math.inf
+    unknown: float = math.inf
     head_bytes: int = 16 << 10
 
 
@@ -56,6 +60,9 @@ class Socket(Protocol):
     writable: asyncio.Event
     lost: bool
 
+    @property
+    def unknown_until(self) -> float: ...
+    def vouch(self) -> None: ...
     def write(self, data: bytes) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
@@ -74,6 +81,7 @@ class Exchange:
         self._waiter: asyncio.Future[None] | None = None
         self._prefix = b""
         self._head = b""
+        self._reading = math.inf
         self.method = self.path = b""
         self.address = address
         self.length: int | None = None
@@ -102,6 +110,10 @@ class Exchange:
             self._waiter.set_result(None)
 
     # For whoever answers.
+
+    def vouch(self) -> None:
+        """Whoever sent this request is known."""
+        self._socket.vouch()
 
     def bound(self, limit: int) -> None:
         """Refuses a body that says it is longer than `limit` with 413, and one that does not say it with 411."""
@@ -145,7 +157,9 @@ class Exchange:
         if self.expects_continue:
             self.expects_continue = False
             self._socket.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        deadline = self._begun + self._patience.body + (self.length or 0) / SLOWEST
+        deadline = min(
+            self._begun + self._patience.body + (self.length or 0) / SLOWEST, self._socket.unknown_until
+        )
         try:
             async with asyncio.timeout_at(deadline if deadline < math.inf else None):
                 while not self._chunks and not self.complete:
@@ -176,6 +190,7 @@ class Exchange:
             status, phrase, content_type, length, close,
         )  # fmt: skip
         self.answered = True
+        self._reading = self._patience.read + length / SLOWEST
 
     async def chunk(self, data: bytes, *, more: bool) -> None:
         """Sends a piece of the answer's body; `Gone` when the client does not read on."""
@@ -183,11 +198,15 @@ class Exchange:
         head, self._head = self._head, b""
         self._socket.write(head + data if head else data)
         if not self._socket.writable.is_set():
+            began = self.loop.time()
             try:
-                async with asyncio.timeout(self._patience.read if self._patience.read < math.inf else None):
+                patience = min(self._patience.read, self._reading)
+                async with asyncio.timeout(patience if patience < math.inf else None):
                     await self._socket.writable.wait()
             except TimeoutError:
                 raise Gone from None
+            # A client that reads a drop now and then would else hold its node for ever.
+            self._reading -= self.loop.time() - began
         self.finished = not more
 
     async def answer(self, body: bytes, status: int = 200, content_type: bytes = CONTENT_TYPE) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from azquack.http.connection import Connection, Gate, Handler
+from azquack.http.connection import Connection, Gate, Handler, Place
 from azquack.http.exchange import Patience
 
 SWEEP_SECONDS = 0.25
@@ -28,9 +28,9 @@ class HttpServer:
         self._left = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
-    def connection(self, *, admitted: bool = False) -> Connection:
-        """The protocol of a new socket, for the event loop."""
-        return Connection(self, admitted=admitted)
+    def connection(self, place: Place | None = None) -> Connection:
+        """The protocol of a new socket, for the event loop; `place` as in `Connection`."""
+        return Connection(self, place)
 
     def opened(self, connection: Connection) -> None:
         """A connection is there."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from azquack.errors import WireError
-from azquack.wire.fields import END, NONE, Reader, field, string, text_field, varint
+from azquack.wire.fields import END, NONE, Reader, field, signed_varint, string, text_field, varint
 
 QUACK_VERSION = 1
 MAX_ID = 2048
@@ -73,7 +73,8 @@ def parse_header(message: bytes) -> Header:
     return Header(kind, connection_id, None if query_id == NONE else query_id, id_end, read.at)
 
 
-def _header(kind: MessageType, connection_id: str = "", query_id: int | None = None) -> bytes:
+def header(kind: MessageType, connection_id: str = "", query_id: int | None = None) -> bytes:
+    """The header of a message."""
     number = NONE if query_id is None else query_id
     return field(1, bytes([kind])) + text_field(2, connection_id) + field(3, varint(number)) + END
 
@@ -116,7 +117,7 @@ def parse_connection_request(message: bytes) -> ConnectionRequest:
 def connection_request(request: ConnectionRequest, query_id: int | None = None) -> bytes:
     """The message of a login."""
     return (
-        _header(MessageType.CONNECTION_REQUEST, query_id=query_id)
+        header(MessageType.CONNECTION_REQUEST, query_id=query_id)
         + text_field(1, request.token)
         + text_field(2, request.version)
         + text_field(3, request.platform)
@@ -157,7 +158,7 @@ def parse_prepare(message: bytes, header: Header | None = None) -> str:
 
 def prepare(connection_id: str, sql: str, query_id: int | None = None) -> bytes:
     """A PREPARE: the server runs `sql` and answers with the first chunks of its result."""
-    return _header(MessageType.PREPARE, connection_id, query_id) + text_field(1, sql) + END
+    return header(MessageType.PREPARE, connection_id, query_id) + text_field(1, sql) + END
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +175,17 @@ def parse_append_target(message: bytes, header: Header | None = None) -> AppendT
 
     `header` is its header, where that was parsed before.
     """
+    return append_target(message, header)[1]
+
+
+def append_target(message: bytes, header: Header | None = None) -> tuple[Reader, AppendTarget]:
+    """As `parse_append_target`, and a reader that stands before the chunk."""
     read = _body(message, MessageType.APPEND, header)
     schema, table = read.text_field(1), read.text_field(2)
     # A pointer that is there, and the chunk within it.
     if not table or not read.field(3) or read.take(1) != b"\x01" or not read.field(300):
         raise WireError("An APPEND needs a table and a chunk")
-    return AppendTarget(schema, table, read.number_field(100))
+    return read, AppendTarget(schema, table, Reader(message, read.at).number_field(100))
 
 
 def parse_text(message: bytes) -> str:
@@ -244,19 +250,40 @@ def parse_bigints(message: bytes) -> list[int]:
     return values
 
 
+def parse_fetch(message: bytes, header: Header | None = None) -> tuple[int, int]:
+    """The number of the result that a FETCH asks on: its upper and lower 64 bits."""
+    read = _body(message, MessageType.FETCH, header)
+    read.need(1)
+    number = read.signed(), read.varint()
+    _finish(read)
+    return number
+
+
+def fetch(connection_id: str, number: tuple[int, int], query_id: int | None = None) -> bytes:
+    """A FETCH: the server answers with the next chunks of result `number`."""
+    upper, lower = number
+    body = field(1, signed_varint(upper) + varint(lower)) + END
+    return header(MessageType.FETCH, connection_id, query_id) + body
+
+
+def parse_disconnect(message: bytes, header: Header | None = None) -> None:
+    """Holds `message` to be a DISCONNECT and nothing more."""
+    _finish(_body(message, MessageType.DISCONNECT, header))
+
+
 def disconnect(connection_id: str) -> bytes:
     """A DISCONNECT: the server ends the session and rolls its transaction back."""
-    return _header(MessageType.DISCONNECT, connection_id) + END
+    return header(MessageType.DISCONNECT, connection_id) + END
 
 
 def success() -> bytes:
     """A SUCCESS."""
-    return _header(MessageType.SUCCESS) + END
+    return header(MessageType.SUCCESS) + END
 
 
 def error(sentence: str) -> bytes:
     """An ERROR that shows `sentence` to the user."""
-    return _header(MessageType.ERROR) + field(1, string(sentence)) + END
+    return header(MessageType.ERROR) + field(1, string(sentence)) + END
 
 
 def parse_error(message: bytes) -> str:
