@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from azquack.catalog_policy.policy import SENTENCE, CatalogPolicy
-from azquack.link import files, questions, statements
+from azquack.link import files, questions, statements, values
 from azquack.sql import literal
 from tests.cluster import Pair, TempPair, wait_until
 

@@ -66,7 +66,7 @@ EXPIRED = (
 
 UNCOUNTED = (
     "Rows of this table were put into other files since this transaction began, so the catalog does not know how many "
-    "it sees: begin the transaction anew, or count WHERE something"
+    "it sees: roll back and begin it anew"
 )
 
 
