@@ -16,13 +16,14 @@ import duckdb
 import pytest
 from azure.storage.blob import BlobClient
 
-from azquack import epochs
+from azquack import drafts, epochs
 from azquack.errors import LakeError, LeaseError, LeaseLostError, SettingError
 from azquack.lake_state import LeaseRecord, Seen
 from azquack.lease import BlobLease, FileLease, Grant, Lease, lease_for
 from azquack.lease.grant import now
 from azquack.sources import load
 from tests.cluster import wait_until
+from tests.reliability.disks import small_disk
 from tests.standins.azurite import Azurite
 
 SECONDS = 15
@@ -357,3 +358,27 @@ def test_a_full_disk_is_said_in_a_sentence_and_leaves_no_half_copy(
         epochs.begin(tmp_path, 2)
     monkeypatch.undo()
     assert [each.name for each in tmp_path.iterdir()] == ["epoch-1"]
+
+
+def test_what_a_killed_restore_or_upgrade_left_goes_at_the_next_start(tmp_path: Path) -> None:
+    left = [tmp_path / f"{prefix}abc" for prefix in (".restoring-", ".upgrading-")]
+    for each in left:
+        each.mkdir()
+        (each / "catalog.duckdb").write_bytes(b"a whole copy")
+        os.utime(each, (1, 1))
+    write(epochs.begin(tmp_path, 1), "CREATE TABLE t AS SELECT 1 AS i")
+    with drafts.directory(tmp_path, ".restoring-") as used:
+        epochs.settle(tmp_path / "epoch-1" / "catalog.duckdb")
+        assert not any(each.exists() for each in left)
+        assert used.exists()
+
+
+def test_a_lease_on_a_full_disk_leaves_no_drafts(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        lease = FileLease(disk.path / "lease", 9.0, "full")
+        (disk.path / "lease").mkdir()
+        disk.fill()
+        for _ in range(3):
+            with pytest.raises(LeaseError, match="no space left"):
+                lease.acquire()
+        assert list((disk.path / "lease").iterdir()) == []

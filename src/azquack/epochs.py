@@ -18,6 +18,7 @@ import shutil
 import time
 from pathlib import Path
 
+from azquack import drafts
 from azquack.errors import LakeError
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ FILE = "catalog.duckdb"
 _PREFIX = "epoch-"
 _ADOPTED = ".before-epochs"
 _FOLLOWED = "followed"
+# What a restore or an upgrade that was killed leaves in the catalog directory: a whole copy of a catalog.
+RESTORING, UPGRADING = _DRAFTS = (".restoring-", ".upgrading-")
 # What belongs to a database file: its log, and the logs that DuckDB 1.5 keeps while it checkpoints or recovers.
 PARTS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 # How long a predecessor that lost the catalog may go on writing before its supervisor ends it.
@@ -119,6 +122,8 @@ def settle(catalog: Path) -> None:
     What lay in the directory before the epochs gets a name that says so.
     """
     directory = home(catalog)
+    for prefix in _DRAFTS:
+        drafts.sweep_directories(directory, prefix)
     if directory == catalog.parent:
         return
     for suffix in PARTS:

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 # The format that the pinned ducklake extension writes; a test holds the two together.
 FORMAT = "1.0"
-_DRAFT = ".upgrading-"
 
 
 def prepare(catalog: Path) -> Path | None:
@@ -42,10 +41,10 @@ def prepare(catalog: Path) -> Path | None:
         )
     directory = epochs.home(catalog)
     kept = directory / f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    drafts.sweep_directories(directory, _DRAFT)
+    drafts.sweep_directories(directory, epochs.UPGRADING)
     drafts.need(2 * catalog.stat().st_size, directory, f"the upgrade of {catalog} from DuckLake {found}")
     try:
-        with drafts.directory(directory, _DRAFT) as scratch:
+        with drafts.directory(directory, epochs.UPGRADING) as scratch:
             old, draft = scratch / "old", scratch / "new"
             for copy in (old, draft):
                 shutil.copy2(catalog, copy)

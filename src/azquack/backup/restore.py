@@ -21,9 +21,6 @@ from azquack.lease import Lease
 from azquack.lease.grant import Grant
 from azquack.sql import literal
 
-# Its directory in that of the catalog.
-_DRAFT = ".restoring-"
-
 
 def restore(
     backups: Backups, wanted: Manifest, directory: Path, lease: Lease, inspect: Callable[[Path], None]
@@ -37,9 +34,9 @@ def restore(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BackupError(f"the catalog directory {directory} cannot be made: {error.strerror}") from None
-    drafts.sweep_directories(directory, _DRAFT)
+    drafts.sweep_directories(directory, epochs.RESTORING)
     _room_for(wanted, directory)
-    with drafts.directory(directory, _DRAFT) as scratch:
+    with drafts.directory(directory, epochs.RESTORING) as scratch:
         draft = scratch / epochs.FILE
         backups.fetch(wanted, draft)
         inspect(draft)

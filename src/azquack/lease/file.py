@@ -143,15 +143,18 @@ class FileLease:
     def _write(self, epoch: int, content: dict[str, Any], *, new: bool) -> bool:
         path = self._directory / str(epoch)
         try:
-            with tempfile.NamedTemporaryFile("w", dir=self._directory, prefix=".", delete=False) as draft:
-                json.dump(content, draft)
+            number, name = tempfile.mkstemp(dir=self._directory, prefix=".")
+            draft = Path(name)
             try:
+                # Closed within: a full disk shows itself there, and must not keep the draft.
+                with os.fdopen(number, "w") as text:
+                    json.dump(content, text)
                 if new:
-                    os.link(draft.name, path)
+                    os.link(draft, path)
                 else:
-                    Path(draft.name).replace(path)
+                    draft.replace(path)
             finally:
-                Path(draft.name).unlink(missing_ok=True)
+                draft.unlink(missing_ok=True)
         except FileExistsError:
             return False
         except OSError as error:
