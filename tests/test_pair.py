@@ -17,7 +17,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from azquack import client, epochs
+from azquack import client, epochs, lake_id
 from tests.cluster import Shell, TempPair, end, read_line, wait_until
 
 
@@ -136,6 +136,19 @@ def refusal(pair: TempPair, *flags: str) -> str:
     assert finished.returncode == 1, finished.stdout + finished.stderr
     assert "Traceback" not in finished.stderr
     return finished.stderr
+
+
+def test_a_pair_heeds_the_environment(tmp_path: Path) -> None:
+    env = {"AZQUACK_PUBLIC_ROLE": "reader", "AZQUACK_DATA_PATH": str(tmp_path / "elsewhere")}
+    pair = TempPair(tmp_path / "lake", env=env)
+    try:
+        pair.start()
+        refused = Shell(pair, tmp_path / "home").run("CREATE TABLE r.t AS SELECT 1 AS i", check=False)
+        assert refused.returncode != 0
+        assert lake_id.lake_in((tmp_path / "elsewhere" / lake_id.MARK).read_text())
+        assert not (tmp_path / "lake" / "data").exists()
+    finally:
+        pair.destroy()
 
 
 def test_a_wrong_token_is_refused(pair: TempPair, shell: Shell) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from azquack.cli import application
 from azquack.errors import SettingError
+from azquack.local import OWN, LakeDirectory
 from azquack.roles.query import memory_limit
 from azquack.settings import Settings, as_markdown
 from azquack.sources import load
@@ -96,3 +100,71 @@ def test_every_setting_says_what_it_does() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert field.description.endswith("."), name
+
+
+# A value of each setting that is not its default; what is not named here is a text.
+OTHERS = {
+    "role": "query", "log_level": "warning", "memory_limit": "1GB", "spill_limit": "2GB", "target_file_size": "3MB",
+    "lease_seconds": "20", "body_limit": "70000", "trusted_proxies": "*", "storage_auth": "key", "s3_url_style": "path",
+    "token_source": "file", "public_role": "reader", "peers": "a=b:1", "jwt_roles": "a=reader",
+    "storage_options": "A=b",
+}  # fmt: skip
+
+
+def other_than_default(name: str) -> str:
+    field = Settings.model_fields[name]
+    kinds = str(field.annotation)
+    if name in OTHERS:
+        return OTHERS[name]
+    if "bool" in kinds:
+        return "false" if field.default is True else "true"
+    if "int" in kinds or "float" in kinds:
+        return "9"
+    return "something"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("source", ["environment", ".env", "flag"])
+def test_what_azquack_config_says_is_what_a_pair_runs_with(
+    name: str, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every setting, from every source: the pair follows it, or `config` says that the pair sets it itself."""
+    monkeypatch.chdir(tmp_path)
+    value, lake = other_than_default(name), LakeDirectory(tmp_path / "lake")
+    flags = {name: value} if source == "flag" else {}
+    if source == "environment":
+        monkeypatch.setenv(f"AZQUACK_{name.upper()}", value)
+    elif source == ".env":
+        (tmp_path / ".env").write_text(f"AZQUACK_{name.upper()}={value}\n")
+    if name in OWN:
+        if source == "flag":
+            with pytest.raises(SettingError, match="cannot be chosen here: the pair sets it itself"):
+                lake.load(flags)
+        else:
+            assert getattr(lake.load().settings, name) == OWN[name]
+            assert lake.load().origins[name] == "the pair"
+        return
+    said, runs = load(flags), lake.load(flags)
+    assert getattr(runs.settings, name) == getattr(said.settings, name) != Settings.model_fields[name].default
+    assert said.origins[name] == runs.origins[name] == source
+
+
+def test_a_pair_has_defaults_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = LakeDirectory(tmp_path / "lake").load()
+    own = {name for name, origin in loaded.origins.items() if origin == "the pair"}
+    assert own - OWN.keys() == {
+        "catalog_dir", "data_path", "public_role", "principals_file", "token_source", "token_dir"
+    }  # fmt: skip
+    assert loaded.settings.public_role == "admin"
+
+
+def test_config_of_a_pair_is_the_same_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AZQUACK_PUBLIC_ROLE", "reader")
+    result = CliRunner().invoke(application("config"), ["config", "--dir", "lake", "--format", "json"])
+    shown = json.loads(result.stdout)
+    assert {name: each["origin"] for name, each in shown.items() if each["origin"] != "default"} == dict(
+        LakeDirectory(tmp_path / "lake").load().origins
+    )
+    assert shown["public_role"] == {"value": "reader", "origin": "environment"}

@@ -325,7 +325,8 @@ def as_markdown() -> str:
         "",
         "Written by `make docs` from `src/azquack/settings.py`. A value comes from, first match wins: a flag",
         "(`--data-path`), the environment (`AZQUACK_DATA_PATH`), a `.env` file, the default. Secrets have no",
-        "flag. `azquack config` shows the effective values and where each came from.",
+        "flag. `azquack config` shows the effective values and where each came from. A pair (`azquack up`) has its",
+        "own defaults for its directories, tokens and public role, and its own catalog: `azquack config --dir`.",
     ]
     group = ""
     for name, field in Settings.model_fields.items():
