@@ -235,7 +235,7 @@ def test_a_start_is_given_the_time_that_it_may_take(name: str) -> None:
             assert probe["failureThreshold"] * probe["periodSeconds"] >= longest + 20, part
 
 
-def _queries() -> dict[str, str]:
+def queries() -> dict[str, str]:
     """Every query over the logs, of the alerts and of the workbook."""
     found = {
         each["name"]: each["properties"]["criteria"]["allOf"][0]["query"]
@@ -250,7 +250,7 @@ def _queries() -> dict[str, str]:
 def test_queries_look_for_lines_that_azquack_writes() -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     looked_for = []
-    for query in _queries().values():
+    for query in queries().values():
         for words in re.findall(r"line\.message (?:==|in) (\([^)]+\)|\"[^\"]+\")", query):
             looked_for += re.findall(r'"([^"]+)"', words)
     assert len(looked_for) > 5, "no query looks at a message"
@@ -265,7 +265,7 @@ def test_queries_read_fields_that_azquack_writes() -> None:
     known = {*line, *(name for each in lines for name in json.loads(each))}
     # What `extra` gives to the messages that the queries name.
     known |= {"backup", "bytes", "seconds", "reason", "epoch"}
-    for name, query in _queries().items():
+    for name, query in queries().items():
         assert set(re.findall(r"\bline\.(\w+)", query)) <= known, name
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -16,6 +13,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.storage.blob import BlobServiceClient
 
 from tests.cluster import wait_until
+from tests.standins import npm
 from tests.standins.authority import Authority
 
 ACCOUNT = "devstoreaccount1"
@@ -27,25 +25,12 @@ _LISTENS = re.compile(r"listens on https?://[^:]+:(\d+)")
 
 def missing() -> str:
     """Why Azurite cannot run here, or ''."""
-    lacking = [name for name in ("node", "npm") if shutil.which(name) is None]
-    return f"Azurite needs {' and '.join(lacking)} on PATH" if lacking else ""
+    return npm.missing("Azurite")
 
 
 def install(environment: Mapping[str, str]) -> Path:
-    """Azurite's program, installed by `npm ci` at first use; safe when several processes ask at once."""
-    lock_file = _HERE / "package-lock.json"
-    stamp = _HERE / "node_modules" / ".installed"
-    wanted = hashlib.sha256(lock_file.read_bytes()).hexdigest()
-    with (_HERE / ".gitignore").open() as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        if not stamp.exists() or stamp.read_text() != wanted:
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-            done = subprocess.run(
-                command, cwd=_HERE, env=dict(environment), capture_output=True, text=True, timeout=300
-            )
-            assert done.returncode == 0, f"npm could not install Azurite:\n{done.stderr}"
-            stamp.write_text(wanted)
-    return _HERE / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    """Azurite's program."""
+    return npm.install(_HERE, environment) / "azurite" / "dist" / "src" / "blob" / "main.js"
 
 
 class Azurite:
