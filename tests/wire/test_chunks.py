@@ -197,6 +197,14 @@ def test_few_bytes_cannot_ask_for_much_memory() -> None:
         clean(append(1, [BIGINT] * 9000, [of_bigints(1)] * 9000))
 
 
+@pytest.mark.parametrize("size", [1 << 30, 1 << 40, (1 << 63) - 1])
+def test_a_constant_of_very_many_elements_is_refused(size: int) -> None:
+    kind = b"d\0" + varint(types.LIST) + b"e\0\1d\0\4\xc8\0" + BIGINT + END + END
+    lists = b"d\0\0h\0" + varint(size) + b"i\0\1d\0\0e\0\1" + END + b"j\0Z\0\x02" + of_bigints(7) + END
+    with pytest.raises(WireError, match="insert fewer"):
+        clean(append(1, [kind], [lists]))
+
+
 def test_types_nested_too_deeply_are_refused() -> None:
     kind = BIGINT
     for _ in range(2000):

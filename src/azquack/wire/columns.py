@@ -32,6 +32,8 @@ def read_vector(read: Reader, kind: Type, rows: int, room: Room, *, plain: bool 
     if plain or rows == 0:
         raise WireError("A vector has a form that DuckDB does not write there")
     if form == CONSTANT:
+        # Before the indexes are made: of a list's elements there may be any number.
+        room.take(8 * rows)
         return take(read_vector(read, kind, 1, room, plain=True), np.zeros(rows, np.int64), room)
     if form == DICTIONARY:
         read.need(91)
