@@ -18,7 +18,12 @@ from tests.door.parts import ANN, client, post
 def test_statements_that_differ_in_literals_and_blanks_have_one_fingerprint() -> None:
     assert fingerprint("SELECT * FROM t WHERE a = 1") == fingerprint("select *  from t\nwhere a = 22")
     assert fingerprint("SELECT 'it''s' FROM t") == fingerprint("SELECT $$x$$ FROM t")
+    assert fingerprint("SELECT a FROM t WHERE b IN (1, 2, 3)") == fingerprint(
+        "SELECT a FROM t WHERE b IN ('x', NULL)"
+    )
+    assert fingerprint("SELECT a /* 1 */ FROM t -- 'x'") == fingerprint("SELECT a FROM t")
     assert fingerprint("SELECT a FROM t") != fingerprint("SELECT b FROM t")
+    assert fingerprint('SELECT "1" FROM t') != fingerprint('SELECT "2" FROM t')
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,10 @@ def test_statements_that_differ_in_literals_and_blanks_have_one_fingerprint() ->
         "ATTACH 'quack:h:1' AS x (TOKEN 'hush')",
         "ATTACH 'postgres:password=hush' AS p",
         "CREATE SECRET (TYPE s3, KEY_ID 'a', SECRET $$hush$$)",
+        "CREATE SECRET (TYPE s3, KEY_ID E'a\\'hush', SECRET $x$ $hush$ $x$)",
+        "SELECT 'token' IN ('a', 'hush', '''hush', 'c')",
+        "SELECT 'token', 'hush",
+        "SELECT 'token', $a$ hush",
     ],
 )
 def test_secrets_are_masked(sql: str) -> None:

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,24 +16,55 @@ from typing import Any
 from azquack.door.seal import label
 from azquack.door.sessions import Session
 from azquack.sql import MASK
+from azquack.wall.errors import Refused
+from azquack.wall.shape import CHARACTERS, pieces
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$|\b\d+(?:\.\d+)?\b", re.DOTALL)
-_BLANK = re.compile(r"\s+")
 _SECRET_WORD = re.compile(
     r"secret|token|password|passwd|key|credential|connection_string|sas|account", re.IGNORECASE
 )
-_STRING = re.compile(r"'(?:[^']|'')*'|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_STRING = re.compile(r"'(?:[^']++|'')*+'")
+_LITERALS = frozenset({"literals", "escaped", "string", "dollar", "number"})
+_STRINGS = frozenset({"escaped", "string", "dollar"})
 
 
 def fingerprint(sql: str) -> str:
-    """16 hex digits that are the same for statements that differ in literals, case and blanks only."""
-    shape = _BLANK.sub(" ", _LITERAL.sub("?", sql)).strip().lower()
-    return hashlib.sha256(shape.encode()).hexdigest()[:16]
+    """16 hex digits that are the same for statements that differ in literals, case, blanks and comments only.
+
+    A list of literals counts as one, whatever its length. Of a text that is too long or nested too deeply to be looked
+    at, the digits tell the very text.
+    """
+    shape = sql
+    if len(sql) <= CHARACTERS:
+        with suppress(Refused):
+            shape = " ".join(
+                "?" if each.kind in _LITERALS else sql[each.start : each.end].lower() for each in pieces(sql)
+            )
+    return hashlib.sha256(shape.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def without_secrets(sql: str) -> str:
-    """`sql`; when it speaks of anything secret, with every string in it masked."""
-    return _STRING.sub(f"'{MASK}'", sql) if _SECRET_WORD.search(sql) else sql
+    """`sql`; when it speaks of anything secret, with every string in it masked.
+
+    Nothing is given away of a text that is too long or nested too deeply to be looked at.
+    """
+    if len(sql) > CHARACTERS:
+        return ""
+    if not _SECRET_WORD.search(sql):
+        return sql
+    told: list[str] = []
+    done = 0
+    try:
+        for each in pieces(sql):
+            part = sql[each.start : each.end]
+            if each.kind in _STRINGS:
+                part = f"'{MASK}'"
+            elif each.kind == "literals":
+                part = _STRING.sub(f"'{MASK}'", part)
+            told += (sql[done : each.start], part)
+            done = each.end
+    except Refused:
+        return ""
+    return "".join((*told, sql[done:]))
 
 
 def about(session: Session) -> dict[str, str]:

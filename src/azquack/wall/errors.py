@@ -7,3 +7,7 @@ class Refused(Exception):
 
 class Unclear(Refused):
     """The wall cannot tell with certainty what the statement does, so it is refused."""
+
+
+class Unparsed(Refused):
+    """DuckDB cannot parse the text; `str()` is DuckDB's own message with the place, as a stock server sends it."""

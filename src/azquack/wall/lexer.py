@@ -10,8 +10,9 @@ import duckdb
 
 from azquack.principals.principal import folded
 from azquack.wall.errors import Unclear
+from azquack.wall.shape import thinned
 
-_WORD = re.compile(rb'"(?:[^"]|"")*"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*')
+_WORD = re.compile(rb'"(?:[^"]++|"")*+"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*')
 _LINE_COMMENT = re.compile(rb"--[^\r\n]*")
 _SPACE = b" \t\r\n\f\v"
 _LITERALS = frozenset({"values", "null", "true", "false", "default"})
@@ -38,13 +39,18 @@ class Token(NamedTuple):
 
 
 class Text:
-    """A statement as bytes and tokens. Offsets count bytes, as DuckDB's lexer does."""
+    """A statement as bytes and tokens. Offsets count bytes, as DuckDB's lexer does.
+
+    Of a long list of literals only the first and the last are tokens; `thinned` tells whether there is one.
+    """
 
     def __init__(self, sql: str) -> None:
         """Raises `Unclear` where the lexer leaves something that is neither token nor blank."""
+        thin = thinned(sql)
         self.sql = sql
         self.raw = sql.encode()
-        found = duckdb.tokenize(sql)
+        self.thinned = thin is not sql
+        found = duckdb.tokenize(thin)
         ends = [start for start, _ in found[1:]] + [len(self.raw)] * bool(found)
         self.tokens = [
             self._word(start, end) if kind in _WORD_KINDS else self._other(start)
@@ -88,8 +94,12 @@ class Text:
         return self._is_values_of(_LITERALS)
 
     def literal_rows(self) -> int:
-        """How many rows this VALUES holds; 0 unless all are literals, which may bear a type."""
-        if not self._is_values_of(_LITERALS - {"default"} | _TYPES) or self.called() != ["values"]:
+        """How many rows this VALUES holds; 0 unless all are literals, which may bear a type, and few enough."""
+        if (
+            self.thinned
+            or not self._is_values_of(_LITERALS - {"default"} | _TYPES)
+            or self.called() != ["values"]
+        ):
             return 0
         rows = depth = 0
         for token in self.tokens:

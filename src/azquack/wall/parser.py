@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 
 from azquack.sql import literal
-from azquack.wall import LONG
-from azquack.wall.errors import Unclear
+from azquack.wall.errors import Refused, Unclear, Unparsed
+from azquack.wall.shape import SMALL, WIDE_SPACES, measured, thinned
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,
@@ -22,11 +22,10 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
 }
-# DuckDB takes these for blanks before it parses, one for one.
-_WIDE_SPACE = re.compile("[\u00a0\u1680\u2000-\u200d\u2028\u2029\u202f\u205f\u2060\u3000\ufeff]")
-# DuckDB's lexer needs a time that grows with the square of how deep comments nest: minutes for 100 kB.
-_DEEPEST_COMMENT = 32
-_BLANK = " \t\r\n\f;"
+_WIDE_SPACE = re.compile(f"[{WIDE_SPACES}]")
+_BLANKS = re.compile(r"[ \t\r\n\f;]*+")
+# DuckDB names the class of an error before its message; its server sends the message alone.
+_CLASS = re.compile(r"[A-Z][A-Za-z ]{1,40}: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +70,24 @@ class Parser:
         self._duckdb.close()
 
     def _connection(self, sql: str) -> _Shared:
-        return self._long if len(sql) > LONG else self._short
+        return self._long if len(sql) > SMALL else self._short
 
     def statements(self, sql: str) -> list[Parsed]:
         """What `sql` is made of; the parts of a PIVOT without values come with an empty text.
 
-        Raises `Unclear` where DuckDB cannot parse it, with DuckDB's own message, and where it makes other
-        statements of the text (a PRAGMA): the texts that it then tells are not always what it runs.
+        Raises `Unparsed` where DuckDB cannot parse it, `Refused` where its shape goes beyond the bounds, and `Unclear`
+        where DuckDB makes other statements of the text (a PRAGMA): the texts that it then tells are not always what
+        it runs.
         """
-        try:
-            sql.encode()
-        except UnicodeEncodeError:
-            raise Unclear("the statement is no valid UTF-8") from None
-        if "\0" in sql:
-            raise Unclear("the statement holds a NUL character")
-        if _comment_depth(sql) > _DEEPEST_COMMENT:
-            raise Unclear("the comments are nested too deeply")
+        measured(sql)
         try:
             with self._connection(sql) as connection:
                 found = connection.extract_statements(sql)
+        except duckdb.PermissionException:
+            # To parse it, DuckDB would read the files.
+            raise Refused("IMPORT DATABASE is not allowed") from None
         except duckdb.Error as error:
-            raise Unclear(str(error)) from None
+            raise Unparsed(_CLASS.sub("", str(error), count=1)) from None
         parts = [Parsed(statement.type.name, statement.query) for statement in found]
         if all(part.sql for part in parts) and not _covers(sql, parts):
             raise Unclear("the statement cannot be checked: PRAGMAs are not allowed, use SELECT")
@@ -100,12 +96,14 @@ class Parser:
     def tree(self, sql: str) -> dict[str, Any]:
         """The tree of `sql`, which must be exactly one SELECT (or FROM, VALUES, TABLE, DESCRIBE, SHOW …).
 
-        Source: https://duckdb.org/docs/stable/data/json/sql_to_and_from_json. Raises `Unclear`.
+        Long lists of literals are left out of it; locations in it count as in `sql`. Source:
+        https://duckdb.org/docs/stable/data/json/sql_to_and_from_json. Raises `Refused`.
         """
+        thin = thinned(sql)
         try:
-            with self._connection(sql) as connection:
+            with self._connection(thin) as connection:
                 # No parameter: for one, DuckDB's Python would import pandas and pyarrow wherever they are.
-                row = connection.execute(f"SELECT json_serialize_sql({literal(sql)})").fetchone()
+                row = connection.execute(f"SELECT json_serialize_sql({literal(thin)})").fetchone()
             made: dict[str, Any] = (
                 json.loads(row[0]) if row else {"error": True, "error_message": "no answer"}
             )
@@ -123,20 +121,18 @@ class Parser:
 
 def _covers(sql: str, parts: list[Parsed]) -> bool:
     """Whether `parts`, one after the other, are all of `sql`."""
-    rest = _WIDE_SPACE.sub(" ", sql).lstrip(_BLANK)
+    whole = _WIDE_SPACE.sub(" ", sql)
+    at = _skip_blanks(whole, 0)
     for part in parts:
-        text = _WIDE_SPACE.sub(" ", part.sql).lstrip(_BLANK)
-        if not rest.startswith(text):
+        text = _WIDE_SPACE.sub(" ", part.sql)
+        text = text[_skip_blanks(text, 0) :]
+        if not whole.startswith(text, at):
             return False
-        rest = rest[len(text) :].lstrip(_BLANK)
+        at = _skip_blanks(whole, at + len(text))
     # A comment may follow: DuckDB has parsed it too and made no statement of it.
-    return not parts or not rest or rest.startswith(("--", "/*"))
+    return not parts or at == len(whole) or whole.startswith(("--", "/*"), at)
 
 
-def _comment_depth(sql: str) -> int:
-    """How deep block comments nest at most; too high where a string holds their signs, never too low."""
-    depth = deepest = 0
-    for sign in re.finditer(r"/\*|\*/", sql):
-        depth = depth + 1 if sign[0] == "/*" else max(depth - 1, 0)
-        deepest = max(deepest, depth)
-    return deepest
+def _skip_blanks(text: str, at: int) -> int:
+    match = _BLANKS.match(text, at)
+    return match.end() if match else at

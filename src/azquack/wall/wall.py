@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from azquack.principals.principal import EVERY, Grant, Principal, Role, folded
-from azquack.wall.errors import Refused, Unclear
+from azquack.wall.errors import Refused, Unclear, Unparsed
 from azquack.wall.functions import Functions
 from azquack.wall.lexer import Text
 from azquack.wall.parser import Parsed, Parser
 from azquack.wall.pivot import with_values
 from azquack.wall.reader import Target
 from azquack.wall.rewrite import called, explained, is_harmless_setting, take_apart, used
+from azquack.wall.shape import CHARACTERS, checked_size
 from azquack.wall.tree import Name, is_constant, uses
 from azquack.wall.write import Write
 
@@ -69,7 +70,7 @@ class Wall:
     was checked when it was made. Texts of more than `longest` characters are refused unparsed.
     """
 
-    def __init__(self, lake: str = "lake", functions: Iterable[str] = (), longest: int = 100_000) -> None:
+    def __init__(self, lake: str = "lake", functions: Iterable[str] = (), longest: int = CHARACTERS) -> None:
         self._lake = folded(lake)
         self._functions = Functions.load(functions)
         self._longest = longest
@@ -87,8 +88,10 @@ class Wall:
         right in each of them.
         """
         rights = _Rights(principal.role, principal.grants, tuple(folded(name) for name in path))
-        if len(sql) > self._longest:
-            return Verdict(False, "UNKNOWN", f"A statement may have {self._longest:,} characters at most.")
+        try:
+            checked_size(sql, self._longest)
+        except Refused as error:
+            return Verdict(False, "UNKNOWN", _sentence(error))
         return (self._remembered if len(sql) <= _CACHED_LENGTH else self._judge)(rights, sql)
 
     def check_append(self, principal: Principal, schema: str, table: str) -> Verdict:
@@ -296,4 +299,6 @@ class Wall:
 
 def _sentence(error: Refused) -> str:
     text = str(error)
+    if isinstance(error, Unparsed):
+        return text
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "\n")) else ".")
