@@ -15,7 +15,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from azquack.door.ports import Access, NodeAddress, Principal
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
+from azquack.principals import Principal as Person
 from azquack.principals import Role
 from azquack.wall.wall import Wall
 
@@ -35,21 +35,12 @@ from azquack.wall.wall import Wall
 SLOW = "slow-token"
 
 
-@dataclass(frozen=True)
-class Person:
-    name: str
-    role: Role
-    fingerprint: str
-    expires: float | None = None
-    grants: None = None
-
-
 class People:
     """Principals by token; a stand-in for the stores that AzQuack has."""
 
     def __init__(self, people: dict[str, Any]) -> None:
         self._people = {
-            token: Person(name, Role(role), hashlib.sha256(token.encode()).hexdigest()[:16], *more)
+            token: Person(name, Role(role), hashlib.sha256(token.encode()).hexdigest()[:16], None, *more)
             for token, (name, role, *more) in people.items()
         }
 

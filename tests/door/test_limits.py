@@ -18,8 +18,8 @@ import pytest
 
 from azquack import wire
 from azquack.door.limits import Busy, Failures, Rate, Slots
-from azquack.wall import LONG
 from azquack.wall.parser import Parser
+from azquack.wall.shape import SMALL
 from tests.cluster import wait_until
 from tests.door.conftest import StartDoor, StartNode
 from tests.door.parts import ANN, BOB, Client, client, post, program
@@ -417,7 +417,7 @@ def test_long_texts_do_not_hold_up_short_ones_at_the_parser() -> None:
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with parser._connection("x" * (LONG + 1)):
+        with parser._connection("x" * (SMALL + 1)):
             held.set()
             done.wait(20)
 

@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 
 from azquack import wire
-from azquack.door.audit import Audit, about
+from azquack.door.audit import Audit, about, told_of
 from azquack.door.metrics import Metrics
 from azquack.door.ports import Verdict
 from azquack.door.sessions import Session
@@ -38,7 +38,7 @@ class Alarm:
             extra=facts | {"begins": begins, "characters": len(sql)},
         )
         if self._audit is not None:
-            more = {"sql": sql} if sql else {}
+            more = {"told": told_of(sql)} if sql else {}
             self._audit.finish(self._audit.start(**facts, **more), "refused", reason="foreign")
         with suppress(StatementError, UpstreamError):
             await ask(session.node.upstream, wire.prepare(session.ticket.inner, "ROLLBACK"))

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from azquack.sql import identifier, literal
+from azquack.wall.shape import CHARACTERS, NAME_CHARACTERS, thinned
 
 # The two listings of DuckDB 1.5.5's ATTACH, without the blanks around them.
 ASK_SCHEMAS = (
@@ -54,12 +55,12 @@ TELL_TABLES = (
 
 KNOWN = frozenset({"v1.5.3", "v1.5.4", "v1.5.5"})
 """The clients, by the version that they give at login, of which every native statement is known."""
-_NAME = r'(?:"(?:[^"]|"")+"|\w+)'
+_NAME = r'(?:"(?:[^"]++|"")++"|\w++)'
 # A scan that needs no column asks for NULL::BIGINT (1.5.3, 1.5.4) or NULL::BOOLEAN (1.5.5).
-_SCAN = re.compile(rf"(SELECT (?:#\d+(?:, #\d+)*|NULL::[A-Z]+) FROM )({_NAME})")
+_SCAN = re.compile(rf"(SELECT (?:#\d++(?:, #\d++)*+|NULL::[A-Z]++) FROM )({_NAME})")
 _LIKE_A_SCAN = re.compile(r"\s*SELECT\s+(?:#\s*\d|NULL\s*::)", re.IGNORECASE)
 # Each word that may name a table without its schema; also those in strings, which DuckDB takes for names too.
-_WORD = re.compile(r"""(?<!\.)(?:"(?:[^"]|"")+"|'(?:[^']|'')+'|\w+)""")
+_WORD = re.compile(r"""(?<!\.)(?:"(?:[^"]++|"")++(?:"|\Z)|'(?:[^']++|'')++(?:'|\Z)|\w++)""")
 _CREATE = re.compile(rf"CREATE TABLE (?:IF NOT EXISTS )?(?:({_NAME})\.)?({_NAME})\(.*", re.DOTALL)
 
 
@@ -75,24 +76,36 @@ class Node:
     text: Callable[[str], Awaitable[str]]
 
 
-async def translate(sql: str, node: Node, client: str) -> tuple[str, bool]:
-    """What the node shall run for `sql` of a `client`, and whether that is a listing which the door itself wrote.
+async def translate(sql: str, node: Node) -> tuple[str, bool]:
+    """What the node shall run for `sql`, and whether that is a listing which the door itself wrote.
 
-    Raises `Ambiguous`, and what `node` raises.
+    The policy has not seen `sql` yet, only its shape: no more of it than one name is sent to the node, as a literal
+    in a statement of the door's own. Raises `Ambiguous`, and what `node` raises.
     """
+    if len(sql) > CHARACTERS:
+        return sql, False
     bare = sql.strip()
     if bare == ASK_SCHEMAS:
         return TELL_SCHEMAS, True
     if bare == ASK_TABLES:
         await node.run(NOTE_TABLES)
         return TELL_TABLES, True
-    if scan := _SCAN.fullmatch(sql):
+    if (scan := _SCAN.fullmatch(sql)) and len(scan[2]) <= NAME_CHARACTERS:
         return await _qualified(scan, node), False
+    return sql, False
+
+
+async def prepare(sql: str, node: Node, client: str) -> None:
+    """What must be done before `sql` of a `client`, which the policy allows, may run.
+
+    Raises `Ambiguous`, and what `node` raises.
+    """
+    if _SCAN.fullmatch(sql):
+        return
     if client not in KNOWN or _LIKE_A_SCAN.match(sql):
-        await _refuse_ambiguous(sql, node)
+        await _refuse_ambiguous(thinned(sql), node)
     if create := _CREATE.fullmatch(sql):
         await node.run(_note(_plain(create[1] or "main"), _plain(create[2])))
-    return sql, False
 
 
 async def _qualified(scan: re.Match[str], node: Node) -> str:

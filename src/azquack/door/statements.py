@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from azquack import wire
 from azquack.door import natives
 from azquack.door.alarm import Alarm
-from azquack.door.audit import Audit, about
+from azquack.door.audit import Audit, Told, about, told_of
+from azquack.door.checks import Checks
 from azquack.door.group import Groups, Insert
 from azquack.door.inserts import Inserts
 from azquack.door.limits import Limits, Slots
@@ -21,9 +23,10 @@ from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Gone, Refusal
 from azquack.sentences import ENDED, INVALID_ID
 from azquack.upstream import exchange as ask
-from azquack.wall import LONG
 
 WHOLE_BYTES = 1 << 20
+# Characters up to which the policy of a catalog reads a text at once.
+LONG = 16 << 10
 
 
 class Statements:
@@ -46,6 +49,8 @@ class Statements:
         self._slots = slots
         self._limits = limits
         self._wall = wall
+        # The catalog's texts come from our own link, and its policy reads them in linear time: no process is needed.
+        self._checks = Checks(wall, limits.queue_seconds) if wall and not alarm else None
         self._audit = audit
         self._groups = groups
         self._results = results
@@ -63,10 +68,14 @@ class Statements:
         async with self._slots.hold(session.principal.name):
             ours = False
             if self._native_names:
-                sql, ours = await self._translated(session, sql)
+                with _refusals():
+                    sql, ours = await natives.translate(sql, self._node(session))
             verdict = None if ours else await self._verdict(session, sql)
             if self._alarm and verdict and not verdict.allowed:
                 await self._alarm.sound(exchange, session, verdict, sql)
+            if self._native_names and not ours and (verdict is None or verdict.allowed):
+                with _refusals():
+                    await natives.prepare(sql, self._node(session), session.ticket.client)
             if not ours and (verdict is None or (verdict.allowed and not verdict.plain)):
                 session.plain = False
             inner = wire.prepare(session.ticket.inner, sql, header.query_id)
@@ -76,7 +85,7 @@ class Statements:
                 session,
                 verdict,
                 lambda: self._opened(exchange, session, inner, insert),
-                sql=sql,
+                told=await self._told(session, sql),
             )
 
     async def fetch(self, exchange: Exchange, session: Session, message: bytes) -> Outcome:
@@ -142,31 +151,30 @@ class Statements:
         return await self._audited(exchange, session, verdict, work, table=table, kind="append")
 
     async def _verdict(self, session: Session, sql: str) -> Verdict | None:
+        if self._checks is not None:
+            return await self._checks.check(session.principal, sql)
         if self._wall is None:
             return None
         if len(sql) <= LONG:
             return self._wall.check(session.principal, sql)
         return await asyncio.to_thread(self._wall.check, session.principal, sql)
 
-    async def _translated(self, session: Session, sql: str) -> tuple[str, bool]:
-        upstream, inner = session.node.upstream, session.ticket.inner
+    async def _told(self, session: Session, sql: str) -> Told | None:
+        """What the audit log tells of `sql`, where there is one."""
+        if self._audit is None:
+            return None
+        if self._checks is None:
+            return await asyncio.to_thread(told_of, sql)
+        return await self._checks.told(session.principal, sql)
 
+    def _node(self, session: Session) -> natives.Node:
         async def run(statement: str) -> bytes:
-            return await ask(upstream, wire.prepare(inner, statement))
+            return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
 
         async def text(statement: str) -> str:
             return wire.parse_text(await run(statement))
 
-        try:
-            return await natives.translate(sql, natives.Node(run, text), session.ticket.client)
-        except natives.Ambiguous as error:
-            raise Refusal("ambiguous", str(error)) from None
-        except StatementError as error:
-            if str(error) == INVALID_ID:
-                raise Refusal("ended", ENDED) from None
-            raise Refusal("natives", str(error)) from None
-        except UpstreamError as error:
-            raise Refusal("node", str(error)) from None
+        return natives.Node(run, text)
 
     async def _run(
         self,
@@ -216,3 +224,18 @@ class Statements:
                     more["rows"] = outcome.rows
                 self._audit.finish(entry, outcome.word, **more, bytes=exchange.sent)
         return outcome.word
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What goes wrong when the door asks the node in a client's session, as a `Refusal` for that client."""
+    try:
+        yield
+    except natives.Ambiguous as error:
+        raise Refusal("ambiguous", str(error)) from None
+    except StatementError as error:
+        if str(error) == INVALID_ID:
+            raise Refusal("ended", ENDED) from None
+        raise Refusal("natives", str(error)) from None
+    except UpstreamError as error:
+        raise Refusal("node", str(error)) from None

@@ -109,8 +109,10 @@ class Parser:
             )
         except RecursionError:
             raise Unclear("the statement is nested too deeply to be checked") from None
-        except duckdb.Error as error:
-            raise Unclear(f"the statement is too large to be checked: {error}") from None
+        except duckdb.Error:
+            raise Unclear(
+                "the statement names too much to be checked: split it, or load the values into a table"
+            ) from None
         if made["error"]:
             raise Unclear(f"the statement cannot be checked: {made['error_message']}")
         if len(made["statements"]) != 1:

@@ -71,11 +71,16 @@ class Wall:
     """
 
     def __init__(self, lake: str = "lake", functions: Iterable[str] = (), longest: int = CHARACTERS) -> None:
+        self._made_of = (lake, tuple(functions), longest)
         self._lake = folded(lake)
-        self._functions = Functions.load(functions)
+        self._functions = Functions.load(self._made_of[1])
         self._longest = longest
         self._parser = Parser()
         self._remembered = lru_cache(maxsize=1024)(self._judge)
+
+    def __reduce__(self) -> tuple[type[Wall], tuple[str, tuple[str, ...], int]]:
+        """The same policy in another process: its parser is made anew there."""
+        return type(self), self._made_of
 
     def close(self) -> None:
         self._remembered.cache_clear()
