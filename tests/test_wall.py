@@ -259,7 +259,7 @@ def test_nobody_may(wall: Wall, sql: str) -> None:
     for principal in (READER, WRITER, ADMIN, GRANTED):
         verdict = wall.check(principal, sql)
         assert not verdict.allowed
-        assert verdict.reason.endswith((".", "\n")) or "\n" in verdict.reason
+        assert verdict.reason
 
 
 @pytest.mark.parametrize(
