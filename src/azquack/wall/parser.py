@@ -21,6 +21,8 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "python_enable_replacements": False,
+    # Else trees are made as an old DuckDB would read them, and newer forms have none.
+    "storage_compatibility_version": "latest",
 }
 _WIDE_SPACE = re.compile(f"[{WIDE_SPACES}]")
 _BLANKS = re.compile(r"[ \t\r\n\f;]*+")
@@ -90,7 +92,7 @@ class Parser:
             raise Unparsed(_CLASS.sub("", str(error), count=1)) from None
         parts = [Parsed(statement.type.name, statement.query) for statement in found]
         if all(part.sql for part in parts) and not _covers(sql, parts):
-            raise Unclear("the statement cannot be checked: PRAGMAs are not allowed, use SELECT")
+            raise Refused("a PRAGMA is not allowed: use SELECT")
         return parts
 
     def tree(self, sql: str) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class Parser:
                 "the statement names too much to be checked: split it, or load the values into a table"
             ) from None
         if made["error"]:
-            raise Unclear(f"the statement cannot be checked: {made['error_message']}")
+            raise Unclear(f"the statement cannot be checked: {made['error_message'].rstrip('.!')}")
         if len(made["statements"]) != 1:
             raise Unclear("the statement cannot be checked: it is not a single query")
         tree: dict[str, Any] = made["statements"][0]["node"]

@@ -21,7 +21,7 @@ def with_values(text: Text) -> str:
     for token in text.tokens:
         word = None if token.quoted else token.name
         closing = token.name is None and token.text[:1] in ")]}"
-        if word == "pivot":
+        if word in ("pivot", "pivot_wider"):
             open_[depth] = None
         elif open_.get(depth) is None and word == "on" and depth in open_:
             open_[depth] = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from azquack.wall.errors import Unclear
+from azquack.wall.errors import Refused, Unclear
 from azquack.wall.lexer import Text
 
 # Words that DuckDB would also take for an alias, where they begin the next clause.
@@ -63,6 +63,8 @@ class Reader:
     def one(self) -> str:
         """Steps over one name and gives it in lower case."""
         token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        if self.sign() == "'":
+            raise Refused("a name in single quotes is not allowed: use double quotes")
         # An unquoted reserved word is grammar (`ONLY`), and no name.
         if token is None or token.name is None or (not token.quoted and token.name in self.reserved):
             raise Unclear("the statement cannot be checked: expected a name")
@@ -74,8 +76,16 @@ class Reader:
         parts = [self.one()]
         while self.sign() == ".":
             self.at += 1
-            parts.append(self.one())
+            parts.append(self._label())
         return parts
+
+    def _label(self) -> str:
+        """Steps over the name behind a dot, where DuckDB takes reserved words too."""
+        token = self.tokens[self.at] if self.at < len(self.tokens) else None
+        if token is None or token.name is None:
+            return self.one()
+        self.at += 1
+        return token.name
 
     def name(self, privilege: str) -> Target:
         """Steps over the name of a table, view or macro."""
@@ -106,6 +116,16 @@ class Reader:
         ):
             self.one()
 
+    def comma(self, first: int) -> int:
+        """The place of the first comma from `first` on that stands in no parentheses, or the end."""
+        depth = 0
+        for place in range(first, len(self.tokens)):
+            sign = self.tokens[place].text[:1] if self.tokens[place].name is None else ""
+            if depth == 0 and sign == ",":
+                return place
+            depth += (sign in ("(", "[", "{")) - (sign in (")", "]", "}"))
+        return len(self.tokens)
+
     def find(self, *words: str) -> int:
         """The place of the next of `words` outside parentheses and CASE … END, or the end."""
         depth = cases = 0
@@ -118,6 +138,16 @@ class Reader:
                     return place
                 cases += (token.name == "case") - (token.name == "end" and cases > 0)
         return len(self.tokens)
+
+    def drop_end(self, *words: str) -> bool:
+        """Leaves `words` out if the statement ends with them."""
+        last = self.tokens[-len(words) :]
+        if len(last) < len(words) or any(
+            token.quoted or token.name != word for token, word in zip(last, words, strict=True)
+        ):
+            return False
+        del self.tokens[-len(words) :]
+        return True
 
     def until(self, *words: str) -> str:
         """Steps to the next of `words` and gives the text up to there."""

@@ -6,6 +6,8 @@ here, and pieces that are put into a SELECT and parsed by DuckDB. What does not 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from azquack.wall.errors import Refused, Unclear
 from azquack.wall.lexer import Text
 from azquack.wall.reader import Reader, Target, target_of
@@ -47,7 +49,7 @@ def explained(text: Text, reserved: frozenset[str]) -> str:
     if reader.sign() == "(" and reader.word(1) not in QUERY_WORDS and reader.sign(1) != "(":
         # Options: EXPLAIN (ANALYZE, FORMAT json) …
         while reader.sign() != ")":
-            if reader.done or not (reader.tokens[reader.at].name or reader.sign() in ("(", ",")):
+            if reader.done or not (reader.tokens[reader.at].name or reader.sign() in ("(", ",", "'")):
                 raise Unclear("the statement cannot be checked: expected options of EXPLAIN")
             reader.at += 1
         reader.at += 1
@@ -118,13 +120,30 @@ def _insert(reader: Reader, write: Write) -> None:
     write.targets.append(reader.name("insert"))
     if reader.take("as"):
         reader.one()
-    if reader.sign() == "(" and reader.word(1) not in QUERY_WORDS and reader.sign(1) != "(":
-        reader.group()
-    if reader.take("by") and not (reader.take("name") or reader.take("position")):
-        raise Unclear("the statement cannot be checked: expected NAME or POSITION")
+    _columns(reader)
+    if reader.take("by"):
+        if not (reader.take("name") or reader.take("position")):
+            raise Unclear("the statement cannot be checked: expected NAME or POSITION")
+        _columns(reader)
+    _refuse_conflict(reader)
     if not reader.take("default", "values"):
         write.queries.append(_select(prefix, reader.until("returning")))
     _returning(reader, write)
+
+
+def _columns(reader: Reader) -> None:
+    """Steps over a list of columns, and not over a query in parentheses."""
+    if reader.sign() == "(" and reader.word(1) not in QUERY_WORDS and reader.sign(1) != "(":
+        reader.group()
+
+
+def _refuse_conflict(reader: Reader) -> None:
+    for place, (token, after) in enumerate(pairwise(reader.tokens)):
+        if token.name != "on" or after.name != "conflict" or token.quoted or after.quoted:
+            continue
+        behind = reader.tokens[place + 2 : place + 3]
+        if behind and (behind[0].name in ("do", "on", "where") or behind[0].text[:1] == "("):
+            raise Refused("ON CONFLICT is not allowed, as a lake has no keys: use MERGE INTO")
 
 
 def _update(reader: Reader, write: Write) -> None:
@@ -189,6 +208,8 @@ def _merge_action(reader: Reader, write: Write) -> str | None:
             raise Unclear("the statement cannot be checked: expected NAME or POSITION")
         if verb == "insert" and reader.sign() == "(":
             reader.group()
+        if verb == "insert" and reader.take("default", "values"):
+            return verb
         if reader.sign() == "*":
             reader.at += 1
         body = reader.until("when", "returning")
@@ -224,22 +245,38 @@ def _create(reader: Reader, write: Write) -> None:
         return bare(reader, write)
     if what in ("macro", "function"):
         write.macro = True
-        bare(reader, write, "as")
-        reader.need("as")
-        table = reader.take("table")
-        write.queries.append(_select("", "" if table else "SELECT", reader.rest()))
-        return None
+        return _bodies(reader, write)
     place = reader.find("as")
     if place < len(reader.tokens):
         if reader.sign() == "(":
             reader.group()
+        bare(reader, write, "as")
         reader.need("as")
+        if what == "table" and not reader.drop_end("with", "no", "data"):
+            reader.drop_end("with", "data")
         write.queries.append(reader.rest())
         return None
     return bare(reader, write)
 
 
+def _bodies(reader: Reader, write: Write) -> None:
+    """The overloads of a macro, with commas between: parameters, and an expression or TABLE and a query."""
+    while True:
+        bare(reader, write, "as")
+        reader.need("as")
+        table = reader.take("table")
+        first = reader.at
+        # A list of columns is no list of overloads, so only a query in parentheses can be followed by one.
+        reader.at = reader.comma(first) if not table or reader.sign() == "(" else len(reader.tokens)
+        write.queries.append(_select("", "" if table else "SELECT", reader.text.slice(first, reader.at)))
+        if reader.done:
+            return
+        reader.at += 1
+
+
 def _drop(reader: Reader, write: Write) -> None:
+    if reader.word() == "deallocate":
+        raise Refused("DEALLOCATE is not allowed, nor is PREPARE")
     reader.need("drop")
     what = reader.word()
     if what not in ("table", "view", "macro", "function", "schema"):
@@ -260,6 +297,8 @@ def _alter(reader: Reader, write: Write) -> None:
         if what not in ("table", "view", "column", "macro", "function", "schema"):
             raise Refused(f"COMMENT ON {(what or '?').upper()} is not allowed")
         reader.at += 1
+        if what in ("macro", "function"):
+            reader.take("table")
         if what == "column":
             write.targets.append(target_of("create", reader.parts()[:-1]))
         else:
@@ -275,4 +314,7 @@ def _alter(reader: Reader, write: Write) -> None:
     if renames or (reader.word() == "set" and reader.word(1) == "schema"):
         # The new name is anything in the schema, so the right must reach as far.
         write.targets.append(Target("create", name.catalog, name.schema, "*"))
-    return bare(reader, write)
+    bare(reader, write, "using")
+    if reader.take("using"):
+        write.queries.append(_select("", "SELECT", reader.rest()))
+    return None

@@ -33,6 +33,10 @@ _HIDDEN = ("__ducklake", "__duckdb")
 # What a name cannot hold if it is not to be taken for a file: DuckDB reads FROM 'x.parquet' as one.
 _FILE_SIGNS = frozenset("./\\:*?[]{}")
 _CACHED_LENGTH = 8_192
+_PIVOT = (
+    "DuckDB makes several statements of this PIVOT: name its values, as in PIVOT … ON column IN ('a', 'b'), "
+    "or let it stand by itself"
+)
 _COMPUTED = (
     "the default {} is computed, and would keep every client from attaching: use a constant, and give the value "
     "in the INSERT"
@@ -136,22 +140,28 @@ class Wall:
             raise Refused(_COMPUTED.format("of ADD COLUMN"))
         if not all(parsed.sql for parsed in found):
             # DuckDB splits a PIVOT without values and loses its text.
-            return [Parsed("SELECT", with_values(Text(sql)))]
+            query = with_values(Text(sql))
+            try:
+                self._parser.tree(query)
+            except Unclear:
+                raise Refused(_PIVOT) from None
+            return [Parsed("SELECT", query)]
         return found
 
     def _statement(self, rights: _Rights, parsed: Parsed) -> Verdict:
         kind = parsed.kind
         if kind not in _KINDS[rights.role]:
-            raise Refused(f"a {rights.role} may not run {kind.replace('_', ' ')}")
+            article = "an" if rights.role is Role.ADMIN else "a"
+            raise Refused(f"{article} {rights.role} may not run {kind.replace('_', ' ')}")
         if not parsed.sql.strip():
-            raise Unclear(
-                "DuckDB splits this PIVOT in two: name its values, as in PIVOT … ON column IN ('a', 'b')"
-            )
+            raise Refused(_PIVOT)
         text = Text(parsed.sql)
         for token in text.tokens:
             if token.name is not None:
                 self._refuse_hidden(token.name)
         if kind == "SELECT":
+            if text.tokens and text.tokens[0].name == "copy":
+                raise Refused("COPY is not allowed")
             self._query(rights, text)
             return Verdict(True, kind, plain=True)
         if kind == "EXPLAIN":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from azquack.wall.errors import Unclear
+from azquack.wall.errors import Refused
 from azquack.wall.lexer import Text
 from azquack.wall.reader import Reader, Target
 
@@ -44,14 +44,40 @@ class Write:
 def bare(reader: Reader, write: Write, *ends: str) -> None:
     """What comes up to `ends` holds expressions at most (a default, a type, a key), and no query."""
     first, reader.at = reader.at, reader.find(*ends)
-    for place in range(first, reader.at):
+    place = first
+    while place < reader.at:
         token = reader.tokens[place]
-        nested = place and reader.tokens[place - 1].text.startswith("(") and token.name in QUERY_WORDS
-        if not token.quoted and (nested or token.name in ("select", "from")):
-            raise Unclear(f"the statement cannot be checked: {token.text.upper()} does not belong there")
-        if token.name == "default" and not token.quoted:
-            write.defaults.append(reader.text.slice(place + 1, _default_end(reader, place + 1)))
+        if token.quoted:
+            place += 1
+        elif token.name == "default" and not _is_dropped(reader, place):
+            # It is parsed by itself: whether it is a constant tells all about it.
+            end = min(_default_end(reader, place + 1), reader.at)
+            write.defaults.append(reader.text.slice(place + 1, end))
+            place = max(end, place + 1)
+        elif token.name in ("select", "from") or _begins_query(reader, place):
+            raise Refused(
+                "no query may stand in a definition: use CREATE TABLE … AS, or ALTER and then UPDATE"
+            )
+        else:
+            place += 1
     write.bare.append(reader.text.slice(first, reader.at))
+
+
+def _is_dropped(reader: Reader, place: int) -> bool:
+    """Whether the word DEFAULT at `place` is that of ALTER … DROP DEFAULT, which no expression follows."""
+    before = reader.tokens[place - 1]
+    return before.name == "drop" and not before.quoted
+
+
+def _begins_query(reader: Reader, place: int) -> bool:
+    """Whether a query stands at `place`, in parentheses; a column may be called `values`."""
+    after = reader.tokens[place + 1].text[:1] if place + 1 < len(reader.tokens) else ""
+    return (
+        reader.tokens[place].name in QUERY_WORDS
+        and place > 0
+        and reader.tokens[place - 1].text.startswith("(")
+        and after not in (",", ")")
+    )
 
 
 def _default_end(reader: Reader, first: int) -> int:
@@ -59,7 +85,8 @@ def _default_end(reader: Reader, first: int) -> int:
     depth = 0
     for place in range(first, len(reader.tokens)):
         token = reader.tokens[place]
-        if depth == 0 and (token.text in (",", ")") or (place > first and token.name in _CONSTRAINTS)):
+        sign = token.text[:1] if token.name is None else ""
+        if depth == 0 and (sign in (",", ")") or (place > first and token.name in _CONSTRAINTS)):
             return place
-        depth += (token.text == "(") - (token.text == ")")
+        depth += (sign in ("(", "[", "{")) - (sign in (")", "]", "}"))
     return len(reader.tokens)
