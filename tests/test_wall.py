@@ -223,7 +223,6 @@ NOBODY = [
     "alter table t alter a type time_ns",
     "create view v as select '12:00'::time_ns",
     "create table x (a int default (select 1))",
-    "alter table t alter a type int using (from u)",
     "alter database lake rename to x",
     "select 1; drop secret x",
     "pivot t on a using sum(b); copy t to 'x'",
