@@ -26,7 +26,7 @@ import azquack.wall
 import azquack.wire
 from azquack.door import audit, natives
 from azquack.errors import AzQuackError
-from azquack.principals import Principal, Role
+from azquack.principals import Grant, Principal, Role
 from azquack.wall.errors import Refused
 from azquack.wall.lexer import Text
 from azquack.wall.parser import Parser
@@ -36,7 +36,7 @@ from tests.shapes import SHAPES
 
 PACKAGES = (azquack.door, azquack.http, azquack.link, azquack.principals, azquack.wall, azquack.wire)
 # Characters of the shorter text, which is held against one of four times as many.
-QUICK, LONG = 8 << 10, 4 << 20
+QUICK, LONG = 2 << 10, 4 << 20
 # Four times the text may take this many times as long: a square would be sixteen.
 MOST = 11.0
 # Below this a ratio says nothing.
@@ -134,6 +134,7 @@ CHECKS: dict[str, Callable[[str], object]] = {
     "Text.literal_rows": lambda text: Text(text).literal_rows(),
     "measured": measured,
     "thinned": thinned,
+    "Grant.parse": Grant.parse,
     "pieces": lambda text: sum(1 for _ in pieces(text)),
     "told_of": audit.told_of,
     "natives, a scan": lambda text: natives._SCAN.fullmatch(f"SELECT #1 FROM {text}"),

@@ -206,7 +206,7 @@ def counted(eager: str) -> str:
     between, and a commit that fails has lost them. The batch repeats the deletion of inlined rows by itself;
     for inlined deletes there is `with_withheld`.
     """
-    return re.sub(r"\s*DELETE FROM", 'SELECT count(*) AS "Count" FROM', eager, count=1)
+    return re.sub(r"(?<!\s)\s*+DELETE FROM", 'SELECT count(*) AS "Count" FROM', eager, count=1)
 
 
 def withheld_table(eager: str) -> int | None:

@@ -40,26 +40,27 @@ class Grant:
         `write` stands for insert, update, delete and create, `all` for these and select. A name without a
         schema is a table of `main`. Raises `SettingError`.
         """
-        words = re.fullmatch(r"\s*([\w,\s]+?)\s+on\s+(\S+)\s*", text, re.IGNORECASE)
-        if not words:
+        *before, on, where = text.split() if len(text.split()) > 2 else ("", "", "")
+        listed = folded(" ".join(before))
+        if folded(on) != "on" or not re.fullmatch(r"[\w, ]+", listed):
             raise SettingError(
                 f"{text!r} is no grant: say for example 'select on demo.*' or 'write on demo.t'"
             )
         privileges: set[str] = set()
-        for word in re.split(r"[,\s]+", folded(words[1])):
+        for word in re.split(r"[, ]+", listed):
             privileges |= {"write": WRITES, "all": PRIVILEGES}.get(word, frozenset({word}))
         if unknown := privileges - PRIVILEGES:
             raise SettingError(
                 f"{min(unknown)!r} is no privilege: use select, insert, update, delete, create, write or all"
             )
-        schema, _, table = folded(words[2]).rpartition(".")
+        schema, _, table = folded(where).rpartition(".")
         if not schema:
             schema = EVERY if table == EVERY else "main"
         for name in (schema, table):
             if name != EVERY and not re.fullmatch(r"[\w$ -]+", name):
-                raise SettingError(f"{words[2]!r} names no table: use SCHEMA.TABLE, SCHEMA.* or *")
+                raise SettingError(f"{where!r} names no table: use SCHEMA.TABLE, SCHEMA.* or *")
         if schema == EVERY and table != EVERY:
-            raise SettingError(f"{words[2]!r} names no schema: use SCHEMA.TABLE, SCHEMA.* or *")
+            raise SettingError(f"{where!r} names no schema: use SCHEMA.TABLE, SCHEMA.* or *")
         return cls(frozenset(privileges), schema, table)
 
     def covers(self, privilege: str, schema: str, table: str) -> bool:

@@ -1,0 +1,77 @@
+"""Large and nasty texts of one, and small statements of others beside them."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+
+import duckdb
+import pytest
+
+from tests.door.conftest import StartDoor, StartNode
+from tests.door.parts import ANN, BOB, Client, client
+
+NASTY = (
+    "select 1 " + "except all (select 1 " * 95 + ")" * 95,
+    "select 1;" * 250,
+    " ".join(f"$a{i}$" for i in range(50_000)),
+    "select " + ",".join(f"a{i}" for i in range(20_000)),
+    "select " + ", ".join("null::" + "struct(a " * 90 + "int" + ")" * 90 for _ in range(50)),
+)
+
+
+def test_an_in_list_of_a_hundred_thousand_keys_is_an_ordinary_statement(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1", "CREATE TABLE t AS SELECT range AS i FROM range(1000)"), wall=True)
+    keys = ",".join(str(i) for i in range(900, 100_900))
+    with client(door.port, ANN) as ann:
+        assert ann.there(f"SELECT count(*) FROM t WHERE i IN ({keys})") == [(100,)]
+        with pytest.raises(duckdb.Error, match="getenv is not allowed"):
+            ann.there(f"SELECT count(*) FROM t WHERE i IN ({keys}) AND getenv('x') = ''")
+        with pytest.raises(duckdb.Error, match="1,000,000 characters at most"):
+            ann.there(f"SELECT '{'a' * 1_000_000}'")
+
+
+def latency(each: Client, rounds: int) -> float:
+    """The median seconds of a small statement, each text a new one."""
+    took = []
+    for number in range(rounds):
+        began = time.monotonic()
+        assert each.there(f"SELECT {number} + 1") == [(number + 1,)]
+        took.append(time.monotonic() - began)
+    return statistics.median(took)
+
+
+def test_sixteen_sockets_of_nasty_texts_do_not_hold_up_others(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1"), wall=True)
+    over = threading.Event()
+    sent: list[str] = []
+
+    def harass(number: int) -> None:
+        with client(door.port, BOB) as bob:
+            while not over.is_set():
+                try:
+                    bob.there(NASTY[number % len(NASTY)])
+                except duckdb.Error as error:
+                    sent.append(str(error))
+                else:
+                    sent.append("")
+
+    with client(door.port, ANN) as ann:
+        alone = latency(ann, 40)
+        threads = [threading.Thread(target=harass, args=(number,)) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        try:
+            beside = latency(ann, 40)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join(60)
+    assert sent, "no nasty text was answered"
+    # The clients of this test share their processor with the gateway and its processes.
+    assert beside < max(20 * alone, 0.5), f"{alone:.4f} s alone, {beside:.4f} s beside nasty texts"
