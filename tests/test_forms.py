@@ -36,7 +36,7 @@ def expanded(rule: str, dice: random.Random, depth: int = 0) -> str:
     plain = [each for each in choices if "<" not in each]
     chosen = dice.choice(plain if depth > 4 and plain else choices).strip()
     text = re.sub(
-        r"\[([^\[\]]*(?:<\w+>[^\[\]]*)*)\](?![^']*'[^']*$)",
+        r"\[([^\[\]]*+)\](?![^']*'[^']*$)",
         lambda found: part(found, dice, depth),
         chosen,
     )
