@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from azquack import wire
 from azquack.door.ports import Fence, Runaway
 from azquack.door.sessions import Session
 from azquack.errors import UpstreamError, WireError
+from azquack.faults import clear, ends_node, is_fault
 from azquack.http import Exchange, Refusal
 from azquack.sentences import AGAIN, BROKE, ENDED, FENCED, INVALID_ID, LOST
 from azquack.upstream import Response
 from azquack.wire.answers import has_more
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 0.5  # seconds after which it pays to watch whether the client is still there
 ERROR_LIMIT = 1 << 20
@@ -63,7 +66,7 @@ class Relay:
                     f"This statement ran longer than {self._longest:.0f} s and was stopped: {AGAIN}",
                 ) from None
             async with response:
-                return await self._answer(exchange, response)
+                return await self._answer(exchange, response, node.name)
         except UpstreamError as error:
             if not error.sent:
                 node.healthy = False
@@ -74,19 +77,19 @@ class Relay:
         finally:
             node.running -= 1
 
-    async def _answer(self, exchange: Exchange, response: Response) -> Outcome:
+    async def _answer(self, exchange: Exchange, response: Response, node: str) -> Outcome:
         if response.status != 200 or response.length is None:
             raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
         first = await response.read()
         if not self._fence():
             raise Refusal("fenced", FENCED)
         left = response.length
-        if first[2:3] == bytes([wire.MessageType.ERROR]) and left <= ERROR_LIMIT:
-            whole = first + await response.body()
-            with suppress(WireError):
-                if wire.parse_error(whole) == INVALID_ID:
-                    raise Refusal("ended", ENDED)
-            await exchange.answer(whole)
+        if first[2:3] == bytes([wire.MessageType.ERROR]):
+            if left > ERROR_LIMIT:
+                raise Refusal(
+                    "node", "The DuckDB node's error is too long to be shown: send a shorter statement"
+                )
+            await exchange.answer(self._error(first + await response.body(), node))
             return Outcome("error")
         exchange.begin(left)
         left -= len(first)
@@ -97,6 +100,21 @@ class Relay:
             left -= len(chunk)
             await exchange.chunk(chunk, more=left > 0)
         return Outcome("ok", rows, more)
+
+    def _error(self, message: bytes, node: str) -> bytes:
+        """What the client is told in place of `message`, an ERROR of `node`. Raises `Refusal`."""
+        try:
+            text = wire.parse_error(message)
+        except WireError:
+            raise Refusal("node", "The DuckDB node's error cannot be read: try again") from None
+        if text == INVALID_ID:
+            raise Refusal("ended", ENDED)
+        if is_fault(text):
+            log.error("DuckDB met a fault of its own", extra={"node": node, "error": text[:4096]})
+        if ends_node(text):
+            self._runaway(node, "DuckDB met a fault after which it runs nothing any more")
+        told = clear(text)
+        return message if told == text else wire.error(told)
 
     async def _after_client(self, exchange: Exchange, node: str) -> None:
         """Ends the node of a statement that goes on for long after its client has left."""

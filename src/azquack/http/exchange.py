@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from azquack import wire
+from azquack.faults import clear
 
 CONTENT_TYPE = b"application/vnd.duckdb"
 SLOWEST = (
@@ -216,4 +217,4 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answers with a Quack ERROR."""
-        await self.answer(wire.error(str(refusal)), refusal.status)
+        await self.answer(wire.error(clear(str(refusal))), refusal.status)
