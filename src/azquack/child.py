@@ -67,7 +67,7 @@ class ChildSpec:
 
 @dataclass
 class ChildState:
-    """What is known of a child, for status and metrics. Times are UTC."""
+    """What is known of a child, for status and metrics. Times are UTC. `skipped` are statements in which it died."""
 
     name: str
     ready: bool = False
@@ -75,6 +75,7 @@ class ChildState:
     since: datetime | None = None
     restarts: int = 0
     last_exit: str = ""
+    skipped: list[str] = field(default_factory=list)
     report: Message = field(default_factory=dict)
     probed: Message = field(default_factory=dict)
 
@@ -109,23 +110,37 @@ class Child:
             self._has_plan = False
 
     async def start(self) -> None:
-        """Start it and wait until it is ready. Raises `StartError` with the child's own sentence."""
-        await self.spawn()
-        assert self._process is not None
-        process, self.state.pid = self._process, self._process.pid
-        self._has_plan = True
-        await self.send(self.spec.plan(self._ports()))
-        try:
-            # The child bounds its own start; the margin is for one that hangs.
-            first = await asyncio.wait_for(self._receive(), self.spec.start_timeout + 10)
-        except TimeoutError:
-            await self.kill("it did not start in time")
-            raise StartError(
-                f"{self.spec.name} did not start within {self.spec.start_timeout:.0f} s"
-            ) from None
-        if first is None or first["event"] != "ready":
+        """Start it and wait until it is ready. Raises `StartError` with the child's own sentence.
+
+        One that died while it ran a statement of its plan is started again without that statement.
+        """
+        while True:
+            await self.spawn()
+            assert self._process is not None
+            process, self.state.pid = self._process, self._process.pid
+            self._has_plan = True
+            skip = {"skip": self.state.skipped} if self.state.skipped else {}
+            await self.send(self.spec.plan(self._ports()) | skip)
+            try:
+                # The child bounds its own start; the margin is for one that hangs.
+                first, running = await asyncio.wait_for(self._first(), self.spec.start_timeout + 10)
+            except TimeoutError:
+                await self.kill("it did not start in time")
+                raise StartError(
+                    f"{self.spec.name} did not start within {self.spec.start_timeout:.0f} s"
+                ) from None
+            if first is not None and first["event"] == "ready":
+                break
             code = await process.wait()
             sentence = first["sentence"] if first else f"{self.spec.name} ended with {_exit_text(code)}"
+            if first is None and running and code < 0 and code != -signal.SIGTERM:
+                self.state.last_exit = f"{sentence} while it ran {running}"
+                self.state.skipped.append(running)
+                log.error(
+                    "a process died in a statement, and starts again without it",
+                    extra={"child": self.spec.name, "statement": running, "reason": _exit_text(code)},
+                )
+                continue
             self.state.last_exit = sentence
             raise StartError(sentence)
         if self.spec.accept is not None:
@@ -138,6 +153,13 @@ class Child:
         self.state.report = first
         self._last_pong = time.monotonic()
         await self._on_change()
+
+    async def _first(self) -> tuple[Message | None, str]:
+        """Its first message that is no mere note of what it runs, and the statement that it ran last."""
+        running = ""
+        while (message := await self._receive()) is not None and message["event"] == "running":
+            running = message["statement"]
+        return message, running
 
     async def keep(self) -> None:
         """Watch it, and start it again for ever; cancel this before `stop`."""

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +65,12 @@ _CALLBACKS = tuple(
 class Node:
     """One DuckDB that serves Quack. `home` is a private directory for its extensions, secrets and spill."""
 
-    def __init__(self, plan: NodePlan, home: Path) -> None:
+    def __init__(
+        self, plan: NodePlan, home: Path, tell: Callable[..., None] = lambda event, **facts: None
+    ) -> None:
         self._plan = plan
         self._home = home
+        self._tell = tell
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._link: CatalogLink | None = None
         self.port = 0
@@ -114,8 +117,16 @@ class Node:
         # Taken away once the lake is open, so that no statement of a user can borrow them.
         for path in (self._home / "secrets").iterdir():
             self.run(plain(f"DROP PERSISTENT SECRET {path.name.split('.')[0]}"))
-        for each in (*map(_load, self._plan.extensions), *self._plan.statements):
+        for each in map(_load, self._plan.extensions):
             self.run(each)
+        for each in self._plan.statements:
+            if each.masked in self._plan.skip:
+                log.warning("left out a statement in which the node died", extra={"statement": each.masked})
+                continue
+            # Should it take the process with it, the supervisor knows which it was.
+            self._tell("running", statement=each.masked)
+            self.run(each)
+        self._tell("running", statement="")
 
     def serve(self) -> None:
         """Serve Quack on the plan's address. Raises `StartError` when the port is taken."""
@@ -296,16 +307,20 @@ def main() -> int:
     sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # type: ignore[arg-type]  # None: not there
     _cache_identity()
     with private_home() as home:
-        node = Node(plan, home)
+        node = Node(plan, home, channel.send)
         try:
             node.open()
             node.serve()
         except AzQuackError as error:
             channel.send("failed", sentence=str(error))
             return 1
-        channel.send(
-            "ready", port=node.port, access=plan.access, lake=node.lake, versions=extensions.versions()
-        )
+        facts = {
+            "access": plan.access,
+            "lake": node.lake,
+            "versions": extensions.versions(),
+            "skipped": list(plan.skip),
+        }
+        channel.send("ready", port=node.port, **facts)
         threading.Thread(target=_report, args=(node, channel), daemon=True).start()
         _obey(node, channel)
     return 0

@@ -21,6 +21,7 @@ class NodePlan:
     `statements` run once it is open, `lockdown` once it serves. `probes` maps the name of a health check to
     the statement that proves it. `places` is what the places of a lake hold beside the catalog's file. Times are
     seconds.
+    `skip` are `statements`, as they are shown, in which the node died.
     """
 
     name: str
@@ -41,6 +42,7 @@ class NodePlan:
     idle_timeout: float | None = None
     statement_timeout: float = 900.0
     log_level: str = "info"
+    skip: tuple[str, ...] = ()
 
     @property
     def read_only(self) -> bool:
@@ -83,6 +85,7 @@ class NodePlan:
             values[name] = tuple(
                 Statement(s["text"], s["masked"], tuple(s["secrets"])) for s in message[name]
             )
+        values["skip"] = tuple(values["skip"])
         values["lake"] = LakePlan.from_message(message["lake"]) if message["lake"] else None
         values["places"] = Places.from_message(message["places"]) if message["places"] else None
         return NodePlan(**values)

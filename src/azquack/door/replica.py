@@ -80,6 +80,7 @@ class Replica:
             "restarts": sum(child["restarts"] for child in self.children),
             "processes": [
                 {key: child[key] for key in ("name", "ready", "pid", "since", "restarts", "last_exit")}
+                | {"skipped": child["report"].get("skipped", [])}
                 for child in self.children
             ],
         }
@@ -101,7 +102,14 @@ class ReplicaCollector(Collector):
         for child in self._replica.children:
             up.add_metric([child["name"]], child["ready"])
             restarts.add_metric([child["name"], child["last_exit"]], child["restarts"])
-        yield from (up, restarts)
+        skipped = GaugeMetricFamily(
+            "azquack_process_skipped_statements",
+            "Statements at its start in which it died.",
+            labels=["process"],
+        )
+        for child in self._replica.children:
+            skipped.add_metric([child["name"]], len(child["report"].get("skipped", [])))
+        yield from (up, restarts, skipped)
         grant = self._replica.grant
         yield GaugeMetricFamily(
             "azquack_lease_held",

@@ -81,7 +81,7 @@ def node_plan(
             plain("SET GLOBAL httpfs_connection_caching = true"),
             *(plain(f"SET GLOBAL {name} = {value}") for name, value in RETRIES.items()),
             *storage.statements(),
-            *(_options(settings) if writes else []),
+            *(_options(settings, uri) if writes else []),
             *(_init(settings) if writes else []),
             *([plain("CALL enable_logging('QueryLog', storage => 'stdout')")] if settings.query_log else []),
         ),
@@ -155,17 +155,23 @@ def link_options(settings: Settings, uri: str) -> LinkOptions | None:
     )
 
 
-def _options(settings: Settings) -> list[Statement]:
-    """DuckLake's own options, kept in the catalog."""
-    options = {
-        "data_inlining_row_limit": settings.inlining_limit,
-        "target_file_size": settings.target_file_size,
-    }
-    return [
-        plain(f"CALL {lake.NAME}.set_option({literal(name)}, {literal(str(value))})")
-        for name, value in options.items()
-        if value is not None
-    ]
+def _options(settings: Settings, uri: str) -> list[Statement]:
+    """DuckLake's own options: the one for inlining as the node's default, the other kept in the catalog."""
+    made = []
+    if (limit := settings.inlining_limit) is not None:
+        # DuckLake 1.5.5 takes every view for a table when this is set by lake.set_option, and ends the process.
+        made.append(plain(f"SET GLOBAL ducklake_default_data_inlining_row_limit = {limit}"))
+        if uri.startswith("quack:"):
+            # One that was kept by an older AzQuack would win over the default; it counts from the next start on.
+            keep = (
+                f'UPDATE "main".ducklake_metadata SET value={literal(str(limit))} '
+                "WHERE key='data_inlining_row_limit' AND scope IS NULL"
+            )
+            metadata = literal(f"__ducklake_metadata_{lake.NAME}")
+            made.append(plain(f"CALL system.main.quack_query_by_name({metadata}, {literal(keep)})"))
+    if (size := settings.target_file_size) is not None:
+        made.append(plain(f"CALL {lake.NAME}.set_option('target_file_size', {literal(str(size))})"))
+    return made
 
 
 def _init(settings: Settings) -> list[Statement]:

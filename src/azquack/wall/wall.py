@@ -10,6 +10,7 @@ from azquack.principals.principal import EVERY, Grant, Principal, Role, folded
 from azquack.wall.errors import Refused, Unclear, Unparsed
 from azquack.wall.functions import Functions
 from azquack.wall.lexer import Text
+from azquack.wall.options import refuse_deadly_option
 from azquack.wall.parser import Parsed, Parser
 from azquack.wall.pivot import with_values
 from azquack.wall.reader import Target
@@ -200,6 +201,7 @@ class Wall:
 
     def _call(self, rights: _Rights, text: Text) -> None:
         query, checkpoint = called(text, self._parser.reserved)
+        refuse_deadly_option(text)
         if checkpoint is not None:
             if rights.role is not Role.ADMIN or any(name != self._lake for name in checkpoint):
                 raise Refused(f"only an admin may run CHECKPOINT, and only of {self._lake}")
