@@ -44,7 +44,7 @@ class Door:
     `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that cannot
     be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node; `read_only`
     sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it counts open results
-    then, and with `group_commit` gathers small inserts; `ready` answers `/readyz`; while it is on `standby` it sends
+    and watches transactions then, and with `group_commit` gathers small inserts; `ready` answers `/readyz`; while it is on `standby` it sends
     everybody away; `fence`, `ask_node` and `runaway` stand in `ports`.
     """
 
@@ -92,6 +92,7 @@ class Door:
             groups=Groups(fence, runaway, limit.statement_seconds, self.metrics) if group_commit else None,
             native_names=native_names,
             alarm=alarm,
+            alone=only_door,
         )
         # One principal may hold a request of the largest size, all together more of them.
         self._bodies = Slots(

@@ -18,6 +18,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from azquack.door.columns import CHANGED, Column, columns_of, selection
 from azquack.sql import identifier, literal
 from azquack.wall.shape import CHARACTERS, NAME_CHARACTERS, thinned
 
@@ -43,10 +44,8 @@ TABLES = (
 NOTE_TABLES = (
     f"SET VARIABLE azquack_listing = (SELECT coalesce(list({{'s': s, 'n': n, 'q': q}}), []) FROM {TABLES})"
 )
-LISTING = (
-    "(SELECT unnest(coalesce(getvariable('azquack_listing'), "
-    "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[])) t)"
-)
+EMPTY = "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[]"
+LISTING = f"(SELECT unnest(coalesce(getvariable('azquack_listing'), {EMPTY})) t)"
 TELL_TABLES = (
     f"SELECT if(t.s = 'temp', 'main', t.s), t.q, 'table' FROM {LISTING} WHERE t.q <> '' UNION ALL "
     "SELECT schema_name, view_name, 'view' FROM duckdb_views() "
@@ -61,11 +60,20 @@ _SCAN = re.compile(rf"(SELECT (?:#\d++(?:, #\d++)*+|NULL::[A-Z]++) FROM )({_NAME
 _LIKE_A_SCAN = re.compile(r"\s*SELECT\s+(?:#\s*\d|NULL\s*::)", re.IGNORECASE)
 # Each word that may name a table without its schema; also those in strings, which DuckDB takes for names too.
 _WORD = re.compile(r"""(?<!\.)(?:"(?:[^"]++|"")++(?:"|\Z)|'(?:[^']++|'')++(?:'|\Z)|\w++)""")
-_CREATE = re.compile(rf"CREATE TABLE (?:IF NOT EXISTS )?(?:({_NAME})\.)?({_NAME})\(.*", re.DOTALL)
+_CREATE = re.compile(
+    rf"CREATE (?:OR REPLACE )?TABLE\s+(IF NOT EXISTS )?(?:({_NAME})\.)?({_NAME})\(.*", re.DOTALL
+)
+
+
+_PLACE = re.compile(r"#(\d+)")
 
 
 class Ambiguous(Exception):
     """The scan's table stands in more than one schema; the sentence is for the user."""
+
+
+class Changed(Exception):
+    """The table is not any more as the client was shown it; the sentence is for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,7 @@ async def translate(sql: str, node: Node) -> tuple[str, bool]:
     """What the node shall run for `sql`, and whether that is a listing which the door itself wrote.
 
     The policy has not seen `sql` yet, only its shape: no more of it than one name is sent to the node, as a literal
-    in a statement of the door's own. Raises `Ambiguous`, and what `node` raises.
+    in a statement of the door's own. Raises `Ambiguous`, `Changed`, and what `node` raises.
     """
     if len(sql) > CHARACTERS:
         return sql, False
@@ -105,18 +113,78 @@ async def prepare(sql: str, node: Node, client: str) -> None:
     if client not in KNOWN or _LIKE_A_SCAN.match(sql):
         await _refuse_ambiguous(thinned(sql), node)
     if create := _CREATE.fullmatch(sql):
-        await node.run(_note(_plain(create[1] or "main"), _plain(create[2])))
+        await node.run(_note(_plain(create[2] or "main"), _plain(create[3]), sql, kept=bool(create[1])))
+
+
+async def check_append(schema: str, table: str, node: Node) -> None:
+    """Raises `Changed` when `schema.table` has not the columns that the client was shown."""
+    known = await _known(table, node)
+    shown = [each for each in known if each.shown and each.schema.lower() == schema.lower()]
+    now = [each for each in known if not each.shown and each.schema.lower() == schema.lower()]
+    # The client's own temporary tables are told as tables of main, and a table that is not there is the node's to name.
+    if not shown or not now:
+        return
+    if any(each.columns is None or each.columns != now[0].columns for each in shown):
+        raise Changed(CHANGED.format(table))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    shown: bool
+    schema: str
+    definition: str
+
+    @property
+    def columns(self) -> list[Column] | None:
+        return columns_of(self.definition)
+
+
+async def _known(table: str, node: Node) -> list[_Known]:
+    """Where `table` stands, and where it stood when it was shown to the client, with its definitions."""
+    name = literal(table)
+    answer = await node.text(
+        "SELECT coalesce(string_agg(k || ':' || hex(s) || ':' || hex(q), ','), '') FROM ("
+        f"SELECT 'now' k, s, coalesce(q, '') q FROM {TABLES} WHERE lower(n) = lower({name}) UNION ALL "
+        f"SELECT 'shown', t.s, coalesce(t.q, '') FROM {LISTING} WHERE lower(t.n) = lower({name}))"
+    )
+    found = []
+    for each in answer.split(",") if answer else []:
+        kind, *texts = each.split(":")
+        schema, definition = (bytes.fromhex(text).decode() for text in texts)
+        found.append(_Known(kind == "shown", schema, definition))
+    return found
 
 
 async def _qualified(scan: re.Match[str], node: Node) -> str:
     table = _plain(scan[2])
-    answer = await node.text(_schemas_of(table))
-    schemas = [bytes.fromhex(each).decode() for each in answer.split(",") if each]
+    known = await _known(table, node)
+    schemas = sorted({each.schema for each in known})
     if schemas in ([], ["temp"]):
         return scan[0]
     if len(schemas) > 1:
         raise _ambiguous(table, schemas)
-    return f"{scan[1]}{identifier(schemas[0])}.{identifier(table)}"
+    qualified = f"{identifier(schemas[0])}.{identifier(table)}"
+    shown = [each for each in known if each.shown]
+    now = [each for each in known if not each.shown]
+    if not shown:
+        # Not one that the client can ask for natively: somebody typed this.
+        return f"{scan[1]}{qualified}"
+    if not now:
+        raise Changed(CHANGED.format(table))
+    places = [int(place) for place in _PLACE.findall(scan[1])]
+    if not places:
+        return f"{scan[1]}{qualified}"
+    definitions = [each.columns for each in shown]
+    columns, there = definitions[0], now[0].columns
+    if columns is None or there is None:
+        if len({each.definition for each in known}) > 1:
+            raise Changed(CHANGED.format(table))
+        return f"{scan[1]}{qualified}"
+    names = selection(places, columns, there)
+    if names is None or any(each != columns for each in definitions):
+        raise Changed(CHANGED.format(table))
+    # By name, so that a change between this and the scan cannot give another column's values.
+    return f"SELECT {names} FROM {qualified}"
 
 
 async def _refuse_ambiguous(sql: str, node: Node) -> None:
@@ -142,22 +210,14 @@ def _ambiguous(table: str, schemas: Sequence[str]) -> Ambiguous:
     )
 
 
-def _schemas_of(table: str) -> str:
-    """The schemas, in hex, in which `table` stands or stood when the client listed the tables."""
-    name = literal(table)
-    return (
-        "SELECT coalesce(string_agg(DISTINCT hex(s), ','), '') FROM ("
-        f"SELECT s FROM {TABLES} WHERE lower(n) = lower({name}) UNION ALL "
-        f"SELECT t.s FROM {LISTING} WHERE lower(t.n) = lower({name}))"
-    )
-
-
-def _note(schema: str, table: str) -> str:
-    return (
-        "SET VARIABLE azquack_listing = list_append(coalesce(getvariable('azquack_listing'), "
-        "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[]), "
-        f"{{'s': {literal(schema)}, 'n': {literal(table)}, 'q': ''}})"
-    )
+def _note(schema: str, table: str, definition: str, *, kept: bool) -> str:
+    """Notes what a client knows of a table that it makes; beside what it was shown before, if that is `kept`."""
+    before = f"coalesce(getvariable('azquack_listing'), {EMPTY})"
+    if not kept:
+        same = f"lower(x.s) = lower({literal(schema)}) AND lower(x.n) = lower({literal(table)})"
+        before = f"list_filter({before}, lambda x: NOT ({same}))"
+    row = f"{{'s': {literal(schema)}, 'n': {literal(table)}, 'q': {literal(definition)}}}"
+    return f"SET VARIABLE azquack_listing = list_append({before}, {row})"
 
 
 def _plain(name: str) -> str:

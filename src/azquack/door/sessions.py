@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from azquack.door.limits import Limits
 from azquack.door.metrics import Metrics
 from azquack.door.ports import Principal, Principals
 from azquack.door.routing import Node, Nodes
 from azquack.door.seal import Seal, Ticket
+from azquack.door.transactions import State
 from azquack.http import Refusal
 from azquack.sentences import AGAIN, LOST, UNKNOWN
 
@@ -34,6 +35,7 @@ class Session:
     node: Node
     seen: float
     plain: bool = False
+    transaction: State = field(default_factory=State)
 
 
 class Sessions:
@@ -80,6 +82,7 @@ class Sessions:
         )
         session = self._note(self._seal.close(ticket), ticket, principal, node)
         session.plain = True
+        session.transaction.unsure = False
         return session
 
     def find(self, connection_id: str) -> Session:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from azquack import wire
@@ -19,6 +19,7 @@ from azquack.door.ports import Verdict, Wall
 from azquack.door.relay import Outcome, Relay
 from azquack.door.results import Results
 from azquack.door.sessions import NOT_QUACK_1, Session
+from azquack.door.transactions import Step, Transactions
 from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Gone, Refusal
 from azquack.sentences import ENDED, INVALID_ID
@@ -30,7 +31,7 @@ LONG = 16 << 10
 
 
 class Statements:
-    """Runs statements; what is None is not there, `native_names` as in `Door`."""
+    """Runs statements; what is None is not there, `native_names` and `alone` as in `Door`."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Statements:
         groups: Groups | None,
         results: Results | None,
         native_names: bool,
+        alone: bool,
         alarm: Alarm | None = None,
     ) -> None:
         self._relay = relay
@@ -55,6 +57,7 @@ class Statements:
         self._groups = groups
         self._results = results
         self._native_names = native_names
+        self._transactions = Transactions(alone=alone)
         self._alarm = alarm
         self._inserts = Inserts(limits.body_bytes)
 
@@ -65,28 +68,50 @@ class Statements:
             sql = wire.parse_prepare(message, header)
         except WireError:
             raise Refusal("unreadable", NOT_QUACK_1) from None
-        async with self._slots.hold(session.principal.name):
-            ours = False
-            if self._native_names:
-                with _refusals():
-                    sql, ours = await natives.translate(sql, self._node(session))
-            verdict = None if ours else await self._verdict(session, sql)
-            if self._alarm and verdict and not verdict.allowed:
-                await self._alarm.sound(exchange, session, verdict, sql)
-            if self._native_names and not ours and (verdict is None or verdict.allowed):
-                with _refusals():
-                    await natives.prepare(sql, self._node(session), session.ticket.client)
-            if not ours and (verdict is None or (verdict.allowed and not verdict.plain)):
-                session.plain = False
-            inner = wire.prepare(session.ticket.inner, sql, header.query_id)
-            insert = Insert(inner, sql, verdict.rows) if verdict and verdict.rows else None
-            return await self._audited(
-                exchange,
-                session,
-                verdict,
-                lambda: self._opened(exchange, session, inner, insert),
-                told=await self._told(session, sql),
-            )
+        async with (
+            self._slots.hold(session.principal.name),
+            self._step(session, exchange, header, sql) as step,
+        ):
+            step.outcome = await self._statement(exchange, session, header, step.sql)
+            return step.outcome
+
+    async def _statement(self, exchange: Exchange, session: Session, header: wire.Header, sql: str) -> str:
+        ours = False
+        if self._native_names:
+            with _refusals():
+                sql, ours = await natives.translate(sql, self._node(session))
+        verdict = None if ours else await self._verdict(session, sql)
+        if self._alarm and verdict and not verdict.allowed:
+            await self._alarm.sound(exchange, session, verdict, sql)
+        if self._native_names and not ours and (verdict is None or verdict.allowed):
+            with _refusals():
+                await natives.prepare(sql, self._node(session), session.ticket.client)
+        if not ours and (verdict is None or (verdict.allowed and not verdict.plain)):
+            session.plain = False
+        inner = wire.prepare(session.ticket.inner, sql, header.query_id)
+        insert = Insert(inner, sql, verdict.rows) if verdict and verdict.rows else None
+        return await self._audited(
+            exchange,
+            session,
+            verdict,
+            lambda: self._opened(exchange, session, inner, insert),
+            told=await self._told(session, sql),
+        )
+
+    @asynccontextmanager
+    async def _step(
+        self, session: Session, exchange: Exchange, header: wire.Header, sql: str
+    ) -> AsyncIterator[Step]:
+        """Within the transaction of the session, if that is one of a query node."""
+        if not self._native_names:
+            yield Step(sql)
+            return
+
+        async def run(statement: str) -> bytes:
+            return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
+
+        async with self._transactions.step(session.transaction, exchange, header.query_id, sql, run) as step:
+            yield step
 
     async def fetch(self, exchange: Exchange, session: Session, message: bytes) -> Outcome:
         """Passes a FETCH on. Raises `Refusal`, `Gone`."""
@@ -148,7 +173,13 @@ class Statements:
             return Outcome(outcome.word, target.rows if outcome.word == "ok" else None)
 
         table = f"{target.schema}.{target.table}"
-        return await self._audited(exchange, session, verdict, work, table=table, kind="append")
+        async with self._step(session, exchange, header, "") as step:
+            made_here = session.transaction.open is not None and session.transaction.open.number is not None
+            if self._native_names and not made_here and (verdict is None or verdict.allowed):
+                with _refusals():
+                    await natives.check_append(target.schema, target.table, self._node(session))
+            step.outcome = await self._audited(exchange, session, verdict, work, table=table, kind="append")
+            return step.outcome
 
     async def _verdict(self, session: Session, sql: str) -> Verdict | None:
         if self._checks is not None:
@@ -233,6 +264,8 @@ def _refusals() -> Iterator[None]:
         yield
     except natives.Ambiguous as error:
         raise Refusal("ambiguous", str(error)) from None
+    except natives.Changed as error:
+        raise Refusal("changed", str(error)) from None
     except StatementError as error:
         if str(error) == INVALID_ID:
             raise Refusal("ended", ENDED) from None

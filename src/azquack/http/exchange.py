@@ -95,6 +95,11 @@ class Exchange:
         self.answered = False
         self.finished = False
 
+    @property
+    def lost(self) -> bool:
+        """Whether the client has closed its socket."""
+        return self._socket.lost
+
     # Called by the connection.
 
     def feed(self, data: bytes) -> None:
