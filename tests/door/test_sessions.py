@@ -61,7 +61,7 @@ def test_two_nodes_behind_two_doors_behind_a_naive_balancer_serve_without_an_err
     start_node: StartNode, start_door: StartDoor
 ) -> None:
     nodes = [start_node(name, BIG, f"CREATE TABLE me AS SELECT '{name}' AS name") for name in ("n1", "n2")]
-    doors = [start_door(*nodes, only_door=False), start_door(*nodes, only_door=False)]
+    doors = [start_door(*nodes), start_door(*nodes)]
     balancer = RoundRobin(*(door.port for door in doors))
     try:
         queries = "FROM r.query('SELECT 42');\n" * 200

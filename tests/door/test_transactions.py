@@ -82,7 +82,7 @@ def node() -> Iterator[NodeProcess]:
 
 @pytest.fixture(scope="module")
 def door(node: NodeProcess) -> Iterator[DoorProcess]:
-    started = DoorProcess(node)
+    started = DoorProcess(node, only_door=True)
     yield started
     started.stop()
 
@@ -208,7 +208,7 @@ def test_a_transaction_of_queries_whose_client_leaves_within_a_chunk_is_rolled_b
 
 @pytest.mark.parametrize("killed_at", ["CREATE", APPEND, "COMMIT"])
 def test_a_door_that_is_killed_leaves_no_transaction_open(node: NodeProcess, killed_at: str) -> None:
-    first = DoorProcess(node)
+    first = DoorProcess(node, only_door=True)
     proxy = MessageProxy(first.port)
 
     def cut(kind: str) -> str | None:
@@ -220,7 +220,7 @@ def test_a_door_that_is_killed_leaves_no_transaction_open(node: NodeProcess, kil
         before = count(first.port)
         proxy.cut = cut
         assert tried(ann, "CREATE TABLE r.of_the_killed AS SELECT range AS i FROM range(3000)")
-        second = DoorProcess(node)
+        second = DoorProcess(node, only_door=True)
         proxy.target, proxy.cut = second.port, None
         error = tried(ann, "INSERT INTO r.t VALUES (77)")
         assert "rolled back and nothing of it was kept" in error
@@ -232,13 +232,13 @@ def test_a_door_that_is_killed_leaves_no_transaction_open(node: NodeProcess, kil
 
 
 def test_a_door_that_is_killed_within_a_transaction_of_queries_says_so(node: NodeProcess) -> None:
-    first = DoorProcess(node)
+    first = DoorProcess(node, only_door=True)
     with client(first.port) as ann:
         before = count(first.port)
         ann.there("BEGIN")
         ann.there("INSERT INTO t VALUES (1)")
         first.kill()
-        second = DoorProcess(node, port=first.port)
+        second = DoorProcess(node, port=first.port, only_door=True)
         assert "rolled back" in tried(ann, "INSERT INTO r.t VALUES (77)")
         ann.rows("INSERT INTO r.t VALUES (78)")
         assert count(second.port) == before + 1
