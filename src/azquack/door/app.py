@@ -41,11 +41,12 @@ AUDITED_REFUSALS = 1.0
 class Door:
     """Answers each `Exchange`. Everything it needs is given to it; it starts nothing and closes nothing.
 
-    `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that cannot
-    be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node; `read_only`
-    sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it counts open results
-    and watches transactions then, and with `group_commit` gathers small inserts; `ready` answers `/readyz`; while it is on `standby` it sends
-    everybody away; `fence`, `ask_node` and `runaway` stand in `ports`.
+    `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that
+    cannot be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node;
+    `read_only` sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it
+    counts open results, watches transactions, and with `group_commit` gathers small inserts; `ready` answers
+    `/readyz`; while it is on `standby` it sends everybody away; `fence`, `ask_node` and `runaway` stand in
+    `ports`.
     """
 
     def __init__(
