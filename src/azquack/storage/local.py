@@ -67,5 +67,10 @@ class LocalStorage:
             ) from None
 
     def statements(self) -> list[Statement]:
-        """None."""
-        return []
+        """DuckDB keeps no copy of these files beside the operating system's own.
+
+        DuckLake has that copy never compared with the file, whatever `validate_external_file_cache` says
+        (`ducklake_multi_file_list.cpp`): a file that was damaged when it was first read, and then brought back, would
+        stay broken until the node restarts.
+        """
+        return [plain("SET GLOBAL enable_external_file_cache = false")]
