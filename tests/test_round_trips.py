@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.client import Client, open_client
+from bench.client import Client, attached, open_client
 from bench.contenders import AzQuack
 from bench.delay import DelayProxy
 
@@ -38,7 +38,12 @@ class Far:
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
     pair = AzQuack(tmp_path_factory.mktemp("far") / "lake")
-    pair.make("CREATE TABLE t AS SELECT range AS i FROM range(1000)", "CREATE TABLE trickle (i BIGINT)")
+    pair.make(
+        "CREATE TABLE t AS SELECT range AS i FROM range(1000)",
+        "CREATE TABLE trickle (i BIGINT)",
+        "CREATE TABLE loaded (i BIGINT, s VARCHAR)",
+        *(f"CREATE TABLE other_{number} (i BIGINT)" for number in range(10)),
+    )
     try:
         pair.start_catalog()
         proxy = DelayProxy(pair.catalog_port)
@@ -68,12 +73,31 @@ def client(far: Far) -> Iterator[Client]:
         pytest.param(11, "CREATE TABLE made_{n} (i BIGINT)", id="CREATE TABLE"),
         pytest.param(12, "CREATE TABLE filled_{n} AS FROM range(100)", id="CREATE TABLE AS"),
         pytest.param(12, "ALTER TABLE trickle ADD COLUMN c_{n} BIGINT", id="ALTER TABLE"),
-        pytest.param(4, "DROP TABLE made_{n}", id="DROP TABLE"),
     ],
 )
 def test_a_statement_stays_within_its_round_trips(far: Far, client: Client, budget: int, sql: str) -> None:
     trips = far.trips(lambda number: client.rows(sql.replace("{n}", str(number))))
     assert trips <= budget, f"{sql} asks the catalog {trips} times and not {budget}"
+
+
+def test_dropping_a_table_stays_within_its_round_trips(far: Far, client: Client) -> None:
+    for number in range(REPEATS):
+        client.rows(f"CREATE TABLE dropped_{number} (i BIGINT)")
+    assert far.trips(lambda number: client.rows(f"DROP TABLE dropped_{number}")) <= 4
+
+
+def test_a_native_statement_asks_once_more_however_many_tables_there_are(far: Far) -> None:
+    with attached(far.pair.address()) as native:
+
+        def insert(rows: int) -> int:
+            statement = f"INSERT INTO r.loaded SELECT range, 'x' FROM range({rows})"
+            return far.trips(lambda number: native.execute(statement).fetchall())
+
+        assert far.trips(lambda number: native.execute("SELECT sum(i) FROM r.t").fetchall()) <= 2
+        # Whether the columns are still those that the client was shown, and then what an INSERT of a file asks.
+        assert insert(1) <= 5
+        # Three messages, of at most 2,048 rows each.
+        assert insert(3 * 2048) <= 3 * 5
 
 
 def test_a_client_that_attaches_stays_within_its_round_trips(far: Far) -> None:

@@ -14,7 +14,10 @@ from azquack.sql import identifier
 
 _PIECE = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),]|[^'"(),]+""")
 _NAME = re.compile(r'\s*("(?:[^"]|"")+"|\w+)\s+(.+)', re.DOTALL)
-_CONSTRAINT = re.compile(r"(?:DEFAULT\s*\(|DEFAULT\b|NOT NULL\b|COLLATE\b|COMMENT\b).*", re.DOTALL)
+_CONSTRAINT = re.compile(
+    r"(?:DEFAULT\s*\(|DEFAULT\b|NOT NULL\b|COLLATE\b|COMMENT\b|PRIMARY KEY\b|UNIQUE\b|CHECK\s*\().*",
+    re.DOTALL,
+)
 _TABLE_CONSTRAINT = re.compile(r"\s*(?:PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY|CONSTRAINT)\b")
 CHANGED = (
     "The table {!r} has changed since you attached, and Quack 1 asks by the places of its columns: "
@@ -37,8 +40,10 @@ def columns_of(definition: str) -> list[Column] | None:
         return None
     columns = []
     for part in _parts(definition[start:]):
+        if _TABLE_CONSTRAINT.match(part):
+            break
         match = _NAME.fullmatch(part)
-        if match is None or _TABLE_CONSTRAINT.match(part):
+        if match is None:
             return None
         name = match[1][1:-1].replace('""', '"') if match[1].startswith('"') else match[1]
         columns.append(Column(name, _type(match[2])))

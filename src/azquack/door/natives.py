@@ -45,6 +45,14 @@ NOTE_TABLES = (
     f"SET VARIABLE azquack_listing = (SELECT coalesce(list({{'s': s, 'n': n, 'q': q}}), []) FROM {TABLES})"
 )
 EMPTY = "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[]"
+# The same with their columns alone: for its `sql`, DuckLake asks the catalog once for each table that has new rows.
+# A view whose table is gone is not among the columns' tables.
+COLUMNS = (
+    "(SELECT if(database_name = 'temp', 'temp', schema_name) s, table_name n, "
+    "string_agg(hex(column_name) || '.' || hex(data_type), '.' ORDER BY column_index) c FROM duckdb_columns() "
+    "WHERE database_name IN (current_database(), 'temp') AND (database_name, schema_name, table_name) NOT IN "
+    "(SELECT (database_name, schema_name, view_name) FROM duckdb_views()) GROUP BY ALL)"
+)
 LISTING = f"(SELECT unnest(coalesce(getvariable('azquack_listing'), {EMPTY})) t)"
 TELL_TABLES = (
     f"SELECT if(t.s = 'temp', 'main', t.s), t.q, 'table' FROM {LISTING} WHERE t.q <> '' UNION ALL "
@@ -118,9 +126,9 @@ async def prepare(sql: str, node: Node, client: str) -> None:
 
 async def check_append(schema: str, table: str, node: Node) -> None:
     """Raises `Changed` when `schema.table` has not the columns that the client was shown."""
-    known = await _known(table, node)
-    shown = [each for each in known if each.shown and each.schema.lower() == schema.lower()]
-    now = [each for each in known if not each.shown and each.schema.lower() == schema.lower()]
+    known = [each for each in await _known(table, node) if each.schema.lower() == schema.lower()]
+    shown = [each for each in known if each.shown]
+    now = [each for each in known if not each.shown]
     # The client's own temporary tables are told as tables of main, and a table that is not there is the node's to name.
     if not shown or not now:
         return
@@ -132,26 +140,26 @@ async def check_append(schema: str, table: str, node: Node) -> None:
 class _Known:
     shown: bool
     schema: str
-    definition: str
-
-    @property
-    def columns(self) -> list[Column] | None:
-        return columns_of(self.definition)
+    columns: list[Column] | None
 
 
 async def _known(table: str, node: Node) -> list[_Known]:
-    """Where `table` stands, and where it stood when it was shown to the client, with its definitions."""
+    """Where `table` stands, and where it stood when it was shown to the client, with its columns."""
     name = literal(table)
     answer = await node.text(
-        "SELECT coalesce(string_agg(k || ':' || hex(s) || ':' || hex(q), ','), '') FROM ("
-        f"SELECT 'now' k, s, coalesce(q, '') q FROM {TABLES} WHERE lower(n) = lower({name}) UNION ALL "
-        f"SELECT 'shown', t.s, coalesce(t.q, '') FROM {LISTING} WHERE lower(t.n) = lower({name}))"
+        "SELECT coalesce(string_agg(k || ':' || hex(s) || ':' || c, ','), '') FROM ("
+        f"SELECT 'now' k, s, c FROM {COLUMNS} WHERE lower(n) = lower({name}) UNION ALL "
+        f"SELECT 'shown', t.s, hex(coalesce(t.q, '')) FROM {LISTING} WHERE lower(t.n) = lower({name}))"
     )
     found = []
     for each in answer.split(",") if answer else []:
         kind, *texts = each.split(":")
-        schema, definition = (bytes.fromhex(text).decode() for text in texts)
-        found.append(_Known(kind == "shown", schema, definition))
+        schema, *parts = (bytes.fromhex(text).decode() for text in ".".join(texts).split("."))
+        if kind == "shown":
+            found.append(_Known(True, schema, columns_of(parts[0])))
+        else:
+            columns = [Column(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+            found.append(_Known(False, schema, columns))
     return found
 
 
@@ -174,14 +182,9 @@ async def _qualified(scan: re.Match[str], node: Node) -> str:
     places = [int(place) for place in _PLACE.findall(scan[1])]
     if not places:
         return f"{scan[1]}{qualified}"
-    definitions = [each.columns for each in shown]
-    columns, there = definitions[0], now[0].columns
-    if columns is None or there is None:
-        if len({each.definition for each in known}) > 1:
-            raise Changed(CHANGED.format(table))
-        return f"{scan[1]}{qualified}"
-    names = selection(places, columns, there)
-    if names is None or any(each != columns for each in definitions):
+    columns, there = shown[0].columns, now[0].columns
+    names = selection(places, columns, there) if columns and there else None
+    if names is None or any(each.columns != columns for each in shown):
         raise Changed(CHANGED.format(table))
     # By name, so that a change between this and the scan cannot give another column's values.
     return f"SELECT {names} FROM {qualified}"
@@ -192,7 +195,7 @@ async def _refuse_ambiguous(sql: str, node: Node) -> None:
     words = sorted({_plain(word).lower() for word in _WORD.findall(sql)})
     answer = await node.text(
         "SELECT coalesce(min(hex(n) || ',' || s), '') FROM (SELECT lower(n) n, string_agg(DISTINCT hex(s), ',') s "
-        f"FROM (SELECT s, n FROM {TABLES} UNION ALL SELECT t.s, t.n FROM {LISTING} UNION ALL SELECT schema_name, "
+        f"FROM (SELECT s, n FROM {COLUMNS} UNION ALL SELECT t.s, t.n FROM {LISTING} UNION ALL SELECT schema_name, "
         "view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal) "
         f"GROUP BY lower(n) HAVING count(DISTINCT s) > 1) WHERE n IN ({', '.join(map(literal, words)) or 'NULL'})"
     )
