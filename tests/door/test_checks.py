@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 import duckdb
 import pytest
@@ -44,34 +46,39 @@ def latency(each: Client, rounds: int) -> float:
     return statistics.median(took)
 
 
-def test_sixteen_sockets_of_nasty_texts_do_not_hold_up_others(
-    start_node: StartNode, start_door: StartDoor
-) -> None:
-    door = start_door(start_node("n1"), wall=True)
+def beside(port: int, texts: Sequence[str]) -> tuple[float, int]:
+    """The latency beside sixteen sockets that send `texts` one after another, and how many of them were answered."""
     over = threading.Event()
-    sent: list[str] = []
+    answered: list[str] = []
 
-    def harass(number: int) -> None:
-        with client(door.port, BOB) as bob:
+    def send(number: int) -> None:
+        with client(port, BOB) as bob:
             while not over.is_set():
-                try:
-                    bob.there(NASTY[number % len(NASTY)])
-                except duckdb.Error as error:
-                    sent.append(str(error))
-                else:
-                    sent.append("")
+                with suppress(duckdb.Error):
+                    bob.there(texts[number % len(texts)])
+                answered.append(texts[number % len(texts)])
 
-    with client(door.port, ANN) as ann:
-        alone = latency(ann, 40)
-        threads = [threading.Thread(target=harass, args=(number,)) for number in range(16)]
+    with client(port, ANN) as ann:
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(16)]
         for thread in threads:
             thread.start()
         try:
-            beside = latency(ann, 40)
+            seconds = latency(ann, 20)
         finally:
             over.set()
             for thread in threads:
                 thread.join(60)
-    assert sent, "no nasty text was answered"
-    # The clients of this test share their processor with the gateway and its processes.
-    assert beside < max(20 * alone, 0.5), f"{alone:.4f} s alone, {beside:.4f} s beside nasty texts"
+    return seconds, len(answered)
+
+
+def test_sixteen_sockets_of_nasty_texts_do_not_hold_up_others(
+    start_node: StartNode, start_door: StartDoor
+) -> None:
+    door = start_door(start_node("n1"), wall=True)
+    # The clients share their processors with the gateway and its processes, so busy sockets are the measure.
+    ordinary, _ = beside(door.port, ("SELECT 1",))
+    nasty, answered = beside(door.port, NASTY)
+    assert answered, "no nasty text was answered"
+    assert nasty < 10 * ordinary + 0.5, (
+        f"{ordinary:.4f} s beside ordinary texts, {nasty:.4f} s beside nasty ones"
+    )
