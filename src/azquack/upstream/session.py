@@ -38,7 +38,10 @@ async def exchange(upstream: Upstream, message: bytes) -> bytes:
     async with await upstream.send(message) as response:
         answer = await response.body()
     if response.status != 200:
-        raise UpstreamError(f"The Quack server answered with HTTP status {response.status}", sent=True)
+        # The ingress of Container Apps says 507 after tries of its own: the message may have arrived, once or more.
+        raise UpstreamError(
+            f"The Quack server, or an ingress before it, answered with HTTP status {response.status}", sent=True
+        )
     try:
         kind = wire.parse_header(answer).type
     except WireError:
