@@ -21,9 +21,10 @@ class Health(StrEnum):
 
 @dataclass(slots=True)
 class Check:
-    """One named check, what it last said, and when."""
+    """One named check, what it last said, and when. The replica serves without those that are not `vital`."""
 
     name: str
+    vital: bool = True
     health: Health = Health.UNKNOWN
     detail: str = "not checked yet"
     last_check: datetime | None = None
@@ -43,19 +44,19 @@ class Check:
 
 
 class Board:
-    """All checks of a replica. It is ready when each of them is well and fresh."""
+    """All checks of a replica. It is ready when each vital one of them is well and fresh."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.checks = {name: Check(name) for name in names}
 
-    def note(self, name: str, problem: str) -> None:
-        """Record a result of check `name`; a name that is not on the board is put on it."""
-        self.checks.setdefault(name, Check(name)).note(problem)
+    def note(self, name: str, problem: str, *, vital: bool = True) -> None:
+        """Record a result of check `name`; a name that is not on the board is put on it, `vital` or not."""
+        self.checks.setdefault(name, Check(name, vital)).note(problem)
 
     @property
     def ready(self) -> bool:
         """Whether the replica can serve."""
-        return all(check.now() is Health.OK for check in self.checks.values())
+        return all(check.now() is Health.OK for check in self.checks.values() if check.vital)
 
     def details(self) -> dict[str, dict[str, str | None]]:
         """Every check as JSON-shaped data; for those who run the replica, not for the public."""

@@ -35,11 +35,11 @@ class Disk:
 
 
 @contextmanager
-def small_disk(path: Path) -> Iterator[Disk]:
-    """A disk in memory, mounted at `path`; skips, and says why, where that is not allowed."""
+def small_disk(path: Path, options: str = f"size={_MEGABYTES}m") -> Iterator[Disk]:
+    """A disk in memory, mounted at `path` with these `options`; skips, and says why, where that is not allowed."""
     path.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "tmpfs", str(path)],
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if mounted.returncode != 0:

@@ -22,6 +22,7 @@ from azquack.child import ChildState
 from azquack.cli.lake import DirOption, target
 from azquack.cli.options import with_settings
 from azquack.errors import AzQuackError, LakeError, StartError
+from azquack.health import Health
 from azquack.local import LakeDirectory, Running
 from azquack.roles import catalog, query
 from azquack.sql import first_line
@@ -213,8 +214,14 @@ def status(
         print(json.dumps(report, indent=2))
     else:
         _print_status(report)
-    if not (report["query"]["ready"] and report["catalog"]["ready"]):
+    if not all(_well(report[name]) for name in ("query", "catalog")):
         raise typer.Exit(1)
+
+
+def _well(replica: dict[str, Any]) -> bool:
+    """Whether it is ready and nothing is known to fail; a full disk leaves a replica ready for its readers."""
+    failing = [each for each in replica.get("checks", {}).values() if each["status"] == Health.ERROR]
+    return replica["ready"] and not failing
 
 
 def _contents(lake: LakeDirectory) -> dict[str, Any]:
@@ -232,20 +239,33 @@ def _print_status(report: dict[str, Any]) -> None:
     out.print(
         f"[bold]{report['uri']}[/]  up since {report['since']}  (pid {report['pid']}, {report['dir']})\n"
     )
-    table = Table("replica", "ready", "sessions", "restarts", "versions", "trouble", box=None, pad_edge=False)
+    table = Table("replica", "ready", "sessions", "restarts", "versions", box=None, pad_edge=False)
     for name in ("query", "catalog"):
         replica = report[name]
-        trouble = [f"{check}: {state['detail']}" for check, state in replica.get("checks", {}).items()
-                   if state["status"] != "ok"]  # fmt: skip
         table.add_row(
             name,
             "[green]yes[/]" if replica["ready"] else "[red]no[/]",
             str(replica.get("sessions", "?")),
             str(replica.get("restarts", "?")),
             f"duckdb {replica.get('versions', {}).get('duckdb', '?')}",
-            replica.get("problem", "") or "; ".join(trouble),
         )
     out.print(table)
+    trouble = [f"{name}: {each}" for name in ("query", "catalog") for each in _trouble(report[name])]
+    if trouble:
+        # Whole lines, for a column of a table would break them.
+        out.print("\n[red]trouble[/]")
+        for each in trouble:
+            out.print(each, markup=False)
     lake = report["lake"]
     text = lake.get("problem") or ", ".join(f"{value:,} {name}" for name, value in lake.items())
     out.print(f"\nlake: {text}")
+
+
+def _trouble(replica: dict[str, Any]) -> list[str]:
+    """What is not well, in sentences."""
+    if problem := replica.get("problem"):
+        return [problem]
+    checks = replica.get("checks", {}).items()
+    return [
+        f"{name}: {each['detail'] or each['status']}" for name, each in checks if each["status"] != Health.OK
+    ]

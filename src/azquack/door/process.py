@@ -32,6 +32,7 @@ from azquack.health import Board
 from azquack.http.listening import listening_socket
 from azquack.principals import Principals, PublicToken, Role
 from azquack.principals.configured import principals_for
+from azquack.room import Room
 from azquack.settings import Settings
 from azquack.tokens import token_source_for
 from azquack.upstream import Session, Upstream
@@ -72,6 +73,7 @@ class DoorProcess:
         self._nodes = Nodes([*first, *self._peers])
         self._tasks: list[asyncio.Task[None]] = []
         self._principals = self._who()
+        self._room = Room({name: Path(path) for name, path in plan["room"].items()})
         self._server: DoorServer | None = None
         self._sidecar: asyncio.Task[SidecarServer] | None = None
         self.http_port = 0
@@ -88,13 +90,15 @@ class DoorProcess:
         registry = door.metrics.registry
         registry.register(BackupCollector(self._replica.backup))
         registry.register(ReplicaCollector(self._replica))
+        registry.register(self._room)
         listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
         listener.listen()
         self.http_port = int(listener.getsockname()[1])
         self._server = DoorServer(door, _listening(self._plan, self._settings))
         await self._server.start()
         self._sidecar = asyncio.create_task(self._serve_sidecar(listener, registry))
-        self._tasks += [asyncio.create_task(_forever(each)) for each in (self._canary, self._refresh)]
+        works = (self._canary, self._refresh, lambda: self._room.note(self._board))
+        self._tasks += [asyncio.create_task(_forever(each)) for each in works]
 
     async def stop(self) -> None:
         """No new requests; those in flight get the settings' grace."""

@@ -107,6 +107,7 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
             token=token,
             nodes={NODE: "write"},
             checks=[NODE, *PROBES],
+            room=written_by(settings),
             public=False,
             leased=True,
         ),
@@ -118,6 +119,18 @@ def directory_of(settings: Settings) -> Path:
     """Where the catalog lies. Raises `SettingError`."""
     path: Path = required(settings, "catalog_dir", "it is where the catalog role keeps catalog.duckdb")
     return path.absolute()
+
+
+def written_by(settings: Settings) -> dict[str, Path]:
+    """The directories that a catalog replica writes to, by their names in `azquack.room`."""
+    directory = directory_of(settings)
+    lease, backups = settings.lease, settings.backup_to or str(directory / DIRECTORY)
+    places = {"catalog": directory}
+    if lease is not None and "://" not in lease:
+        places["lease"] = Path(lease).absolute()
+    if settings.backup_every and "://" not in backups:
+        places["backups"] = Path(backups).absolute()
+    return places
 
 
 def _usable(directory: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pydantic import SecretStr
 
@@ -28,11 +29,14 @@ def door(
     token: str,
     nodes: Mapping[str, Access],
     checks: Sequence[str],
+    room: Mapping[str, Path],
     public: bool,
     leased: bool = False,
     on_demand: Mapping[Access, str] | None = None,
 ) -> ChildSpec:
     """The door process `name` before `nodes`; ready when every one of `checks` is well.
+
+    It looks at the disks of `room`, the directories that the replica writes to.
 
     A `public` door lets in everybody whom the settings name, behind the wall; the other one lets in `token`
     only. A `leased` one answers only while the replica owns the catalog. `on_demand` are nodes that are
@@ -56,6 +60,7 @@ def door(
                 if each in ports
             ],
             "checks": list(checks),
+            "room": {each: str(path) for each, path in room.items()},
             "public": public,
             "leased": leased,
             "on_demand": dict(on_demand or {}),

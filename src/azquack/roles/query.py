@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from azquack import lake, machine
 from azquack.channel import Message
@@ -18,6 +20,7 @@ from azquack.roles.door import door, node_token
 from azquack.settings import Settings, required
 from azquack.sql import Statement, literal, plain
 from azquack.storage import storage_for
+from azquack.storage.local import LocalStorage
 from azquack.tokens import TokenSource
 from azquack.wall.lockdown import lockdown
 
@@ -134,10 +137,22 @@ def children(
             token=tokens.public().get_secret_value(),
             nodes={**dict.fromkeys(writers, "write"), READER: "read"},
             checks=[*(writers or [READER]), "duckdb", "catalog", "lake", "storage"],
+            room=written_by(settings),
             public=True,
             on_demand={"read": READER},
         ),
     ]
+
+
+def written_by(settings: Settings) -> dict[str, Path]:
+    """The directories that a query replica writes to, by their names in `azquack.room`."""
+    places = {"spill": Path(tempfile.gettempdir())}
+    storage = storage_for(settings)
+    if isinstance(storage, LocalStorage) and not settings.read_only:
+        places["data"] = storage.directory
+    if settings.audit_log is not None:
+        places["audit"] = settings.audit_log.absolute().parent
+    return places
 
 
 def link_options(settings: Settings, uri: str) -> LinkOptions | None:
