@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from azquack.catalog_policy.grammar import HEAD, Form, Grammar, Step, head_of
 from azquack.check.rules import METADATA
 from azquack.keeper import PASSING
+from azquack.wall.scope import Asked
 
 SENTENCE = (
     "The catalog refused this: it is no statement that DuckLake 1.5.5 or AzQuack sends. Nothing of it was run, and "
@@ -39,10 +40,16 @@ class Verdict:
     plain: bool = False
     rows: int = 0
     at: int = 0
+    # It runs as it came, whatever its session did before.
+    sql: str | None = None
+    touches: bool = False
+    asked: frozenset[Asked] = frozenset()
 
 
 class CatalogPolicy:
     """Holds texts against the grammar. Stateless but for the grammar; may be asked by several threads at once."""
+
+    lake = ""  # Names in what a catalog runs are its own, and stay as they are.
 
     def __init__(self) -> None:
         grammar = Grammar.load()
@@ -51,8 +58,8 @@ class CatalogPolicy:
         self._commit, self._create = grammar.commit, grammar.create
         self._repairs = frozenset(repair for rule in METADATA for repair in rule.repair)
 
-    def check(self, principal: object, sql: str) -> Verdict:
-        """Whether the catalog runs `sql`, whoever sends it. Takes time in proportion to its length."""
+    def check(self, principal: object, sql: str, scope: object = None) -> Verdict:
+        """Whether the catalog runs `sql`, whoever sends it, in whatever `scope`. Takes time by its length."""
         at = len(PASSING) if sql.startswith(PASSING) else 0
         if "\0" in sql:
             return _refused(sql.index("\0"))

@@ -73,7 +73,7 @@ class Door:
         self.nodes = nodes
         self.limits = limit = limits or Limits()
         self.metrics = metrics or Metrics()
-        self.sessions = Sessions(seal, principals, nodes, limit, self.metrics)
+        self.sessions = Sessions(seal, principals, nodes, limit, self.metrics, sole=only_door)
         self._audit = audit
         self._ready = ready
         self._standby = standby

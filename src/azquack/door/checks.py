@@ -16,6 +16,7 @@ from azquack.door.limits import Busy
 from azquack.door.ports import Principal, Verdict, Wall
 from azquack.http import Refusal
 from azquack.wall.errors import Refused
+from azquack.wall.scope import Scope
 from azquack.wall.shape import CHARACTERS, SMALL, measured
 
 PROCESSES = 2
@@ -89,12 +90,12 @@ class Checks:
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
 
-    async def check(self, principal: Principal, sql: str, *more: Any) -> Verdict:
+    async def check(self, principal: Principal, sql: str, scope: Scope) -> Verdict:
         """What the policy says of `sql`, as `Wall.check`. Raises `Refusal` when that takes too much."""
         if is_small(sql):
-            return self._wall.check(principal, sql, *more)
+            return self._wall.check(principal, sql, scope)
         async with self._turn(principal.name) as checker:
-            verdict: Verdict | None = await checker.ask("check", principal, sql, *more)
+            verdict: Verdict | None = await checker.ask("check", principal, sql, scope)
         if verdict is None:
             raise Refusal("shape", TOO_MUCH)
         return verdict

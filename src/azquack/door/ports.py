@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from azquack.wall.scope import Asked, Scope
+
 Access = Literal["read", "write"]
 RoleName = Literal["reader", "writer", "admin"]
 
@@ -36,7 +38,9 @@ class Principals(Protocol):
 class Verdict(Protocol):
     """Whether a statement is allowed; `kind` is for the audit log, `reason` for the user.
 
-    `plain`: it leaves nothing behind in its session. `rows`: so many literal rows it inserts, if that is all it does.
+    `sql` is what the node shall run in its place, None for itself. `plain`: it leaves nothing behind in its session.
+    `rows`: so many literal rows it inserts, if that is all it does. `touches`: bare names may mean something else in
+    its session afterwards. `asked`: names that its node must be asked for first.
     """
 
     @property
@@ -49,12 +53,22 @@ class Verdict(Protocol):
     def plain(self) -> bool: ...
     @property
     def rows(self) -> int: ...
+    @property
+    def sql(self) -> str | None: ...
+    @property
+    def touches(self) -> bool: ...
+    @property
+    def asked(self) -> frozenset[Asked]: ...
 
 
 class Wall(Protocol):
     """What each principal may run."""
 
-    def check(self, principal: Any, sql: str) -> Verdict: ...
+    @property
+    def lake(self) -> str:
+        """The name of the lake."""
+
+    def check(self, principal: Any, sql: str, scope: Scope) -> Verdict: ...
     def check_append(self, principal: Any, schema: str, table: str) -> Verdict: ...
 
 

@@ -25,8 +25,9 @@ NOT_QUACK_1 = (
 class Session:
     """A session that is open as far as this door knows.
 
-    `plain` is true while it is as its login left it: no transaction, no setting, no temporary table. Only the
-    door that opened it and has seen all its statements can say so.
+    `plain` is true while it is as its login left it: no transaction, no setting, no temporary table; `untouched` while
+    its bare names mean what they meant at its login. Only the door that opened it and has seen all its statements can
+    say so.
     """
 
     connection_id: str
@@ -36,10 +37,14 @@ class Session:
     seen: float
     plain: bool = False
     transaction: State = field(default_factory=State)
+    untouched: bool = False
 
 
 class Sessions:
-    """Opens sealed ids, and counts the sessions seen; those that another door opened are as good."""
+    """Opens sealed ids, and counts the sessions seen; those that another door opened are as good.
+
+    `sole` says that no other door reaches the nodes.
+    """
 
     def __init__(
         self,
@@ -49,7 +54,10 @@ class Sessions:
         limits: Limits,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
+        *,
+        sole: bool = False,
     ) -> None:
+        self._sole = sole
         self._seal = seal
         self._principals = principals
         self._nodes = nodes
@@ -83,6 +91,7 @@ class Sessions:
         session = self._note(self._seal.close(ticket), ticket, principal, node)
         session.plain = True
         session.transaction.unsure = False
+        session.untouched = self._sole
         return session
 
     def find(self, connection_id: str) -> Session:

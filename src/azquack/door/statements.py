@@ -15,7 +15,7 @@ from azquack.door.checks import Checks
 from azquack.door.group import Groups, Insert
 from azquack.door.inserts import Inserts
 from azquack.door.limits import Limits, Slots
-from azquack.door.ports import Verdict, Wall
+from azquack.door.ports import Principal, Verdict, Wall
 from azquack.door.relay import Outcome, Relay
 from azquack.door.results import Results
 from azquack.door.sessions import NOT_QUACK_1, Session
@@ -24,6 +24,7 @@ from azquack.errors import StatementError, UpstreamError, WireError
 from azquack.http import Exchange, Gone, Refusal
 from azquack.sentences import ENDED, INVALID_ID
 from azquack.upstream import exchange as ask
+from azquack.wall.scope import Asked, Scope, answer, question
 
 WHOLE_BYTES = 1 << 20
 # Characters up to which the policy of a catalog reads a text at once.
@@ -86,6 +87,10 @@ class Statements:
         if self._native_names and not ours and (verdict is None or verdict.allowed):
             with _refusals():
                 await natives.prepare(sql, self._node(session), session.ticket.client)
+        told = await self._told(session, sql)
+        if verdict is not None and verdict.allowed:
+            sql = sql if verdict.sql is None else verdict.sql
+            session.untouched = session.untouched and not verdict.touches
         if not ours and (verdict is None or (verdict.allowed and not verdict.plain)):
             session.plain = False
         inner = wire.prepare(session.ticket.inner, sql, header.query_id)
@@ -95,7 +100,7 @@ class Statements:
             session,
             verdict,
             lambda: self._opened(exchange, session, inner, insert),
-            told=await self._told(session, sql),
+            told=told,
         )
 
     @asynccontextmanager
@@ -182,13 +187,30 @@ class Statements:
             return step.outcome
 
     async def _verdict(self, session: Session, sql: str) -> Verdict | None:
-        if self._checks is not None:
-            return await self._checks.check(session.principal, sql)
+        """What the wall says, once the session's node has told where the names stand that it must know."""
         if self._wall is None:
             return None
+        scope = Scope(untouched=session.untouched)
+        asked: frozenset[Asked] = frozenset()
+        while True:
+            verdict = await self._checked(self._wall, session.principal, sql, scope)
+            if verdict.asked <= asked:
+                return verdict
+            asked |= verdict.asked
+            with _refusals("names"):
+                told = await self._text(session, question(self._wall.lake, asked))
+            scope = answer(told, asked)
+
+    async def _checked(self, wall: Wall, principal: Principal, sql: str, scope: Scope) -> Verdict:
+        if self._checks is not None:
+            return await self._checks.check(principal, sql, scope)
         if len(sql) <= LONG:
-            return self._wall.check(session.principal, sql)
-        return await asyncio.to_thread(self._wall.check, session.principal, sql)
+            return wall.check(principal, sql, scope)
+        return await asyncio.to_thread(wall.check, principal, sql, scope)
+
+    async def _text(self, session: Session, sql: str) -> str:
+        """The one text that `session` answers to a statement of the door's own."""
+        return wire.parse_text(await ask(session.node.upstream, wire.prepare(session.ticket.inner, sql)))
 
     async def _told(self, session: Session, sql: str) -> Told | None:
         """What the audit log tells of `sql`, where there is one."""
@@ -203,7 +225,7 @@ class Statements:
             return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
 
         async def text(statement: str) -> str:
-            return wire.parse_text(await run(statement))
+            return await self._text(session, statement)
 
         return natives.Node(run, text)
 
@@ -258,7 +280,7 @@ class Statements:
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(reason: str = "natives") -> Iterator[None]:
     """What goes wrong when the door asks the node in a client's session, as a `Refusal` for that client."""
     try:
         yield
@@ -269,6 +291,6 @@ def _refusals() -> Iterator[None]:
     except StatementError as error:
         if str(error) == INVALID_ID:
             raise Refusal("ended", ENDED) from None
-        raise Refusal("natives", str(error)) from None
+        raise Refusal(reason, str(error)) from None
     except UpstreamError as error:
         raise Refusal("node", str(error)) from None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 
 from azquack.principals.principal import Role, folded
 
+_OWN = ("duckdb_", "pg_", "sqlite_", "pragma_")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Functions:
     """Names by where they may stand; all lower case. A name that is `known` and in no set is refused."""
 
@@ -36,6 +39,15 @@ class Functions:
         called = [sets[name] for name in ("scalar", "table", "lake", "call_writer", "call_admin")]
         known = frozenset(folded(name) for name in node).union(reasons, *called)
         return cls(**sets, refused_views=refused_views, reasons=reasons, known=known)
+
+    @cached_property
+    def own_views(self) -> frozenset[str]:
+        """The views of DuckDB's own that need no schema."""
+        return frozenset(name for name in self.views | self.refused_views if name.startswith(_OWN))
+
+    def schema_of(self, name: str) -> str:
+        """The schema of DuckDB's own catalog in which the view `name` stands."""
+        return "pg_catalog" if name.startswith("pg_") else "main"
 
     def unreviewed(self, names: Iterable[str]) -> set[str]:
         """Those of `names` that stand nowhere in `functions.toml`."""

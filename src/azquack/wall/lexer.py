@@ -10,11 +10,15 @@ import duckdb
 
 from azquack.principals.principal import folded
 from azquack.wall.errors import Unclear
-from azquack.wall.shape import thinned
+from azquack.wall.shape import WIDE_SPACES, thinned
 
 _WORD = re.compile(rb'"(?:[^"]++|"")*+"|[A-Za-z_\x80-\xff][A-Za-z0-9_$\x80-\xff]*')
 _LINE_COMMENT = re.compile(rb"--[^\r\n]*")
 _SPACE = b" \t\r\n\f\v"
+# DuckDB takes these for blanks before it parses.
+WIDE_SPACE = re.compile(f"[{WIDE_SPACES}]")
+# A wide blank, or what may hold one that is none; DuckDB looks past block comments too.
+_QUOTED = re.compile(rf"""'[^']*'?|"[^"]*"?|--[^\r\n]*|({WIDE_SPACE.pattern})""")
 _LITERALS = frozenset({"values", "null", "true", "false", "default"})
 # A word of these before or behind a string is a literal of that type.
 # fmt: off
@@ -134,3 +138,13 @@ def _blank(raw: bytes, at: int, end: int) -> bool:
         else:
             return False
     return depth == 0
+
+
+def plain_blanks(sql: str) -> str:
+    """`sql` with spaces for the wider blanks outside of quotes, as DuckDB reads it; its lexer does not.
+
+    Beside a dollar sign, which may quote too, they stay: a name that cannot be found behind one is refused.
+    """
+    if "$" in sql or not WIDE_SPACE.search(sql):
+        return sql
+    return _QUOTED.sub(lambda found: found[0] if found[1] is None else " ", sql)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,8 @@ import duckdb
 
 from azquack.sql import literal
 from azquack.wall.errors import Refused, Unclear, Unparsed
-from azquack.wall.shape import SMALL, WIDE_SPACES, measured, thinned
+from azquack.wall.lexer import WIDE_SPACE
+from azquack.wall.shape import NAME_CHARACTERS, SMALL, measured, thinned
 
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,
@@ -24,18 +26,23 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     # Else trees are made as an old DuckDB would read them, and newer forms have none.
     "storage_compatibility_version": "latest",
 }
-_WIDE_SPACE = re.compile(f"[{WIDE_SPACES}]")
 _BLANKS = re.compile(r"[ \t\r\n\f;]*+")
 # DuckDB names the class of an error before its message; its server sends the message alone.
 _CLASS = re.compile(r"[A-Z][A-Za-z ]{1,40}: ")
+_LAMBDA = re.compile(r"\b(?:lambda|for)\b", re.IGNORECASE)
+_ARROW = re.compile(r"\(\(?(\w+(?:, \w+)*)\)? -> ")
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """One statement of a text: DuckDB's name of its kind, and its text as DuckDB will run it."""
+    """One statement of a text: DuckDB's name of its kind, and its text as DuckDB will run it.
+
+    `split` says that it is a PIVOT without values, of which DuckDB makes several statements.
+    """
 
     kind: str
     sql: str
+    split: bool = False
 
 
 class _Shared:
@@ -122,13 +129,62 @@ class Parser:
         tree: dict[str, Any] = made["statements"][0]["node"]
         return tree
 
+    def column_names(self, expressions: Sequence[str]) -> list[str | None]:
+        """What DuckDB calls the columns that `expressions` make, each of which stands as in a SELECT list.
+
+        None where it has a name of its own already, becomes several columns, cannot be read, or is so long that nobody
+        calls it by its name. All are asked for at once: a call costs as much as reading many of them.
+        """
+        names: list[str | None] = [None] * len(expressions)
+        asked = [at for at, each in enumerate(expressions) if len(each) <= NAME_CHARACTERS]
+        if not asked:
+            return names
+        rows = ", ".join("(" + literal(f"SELECT\n{expressions[at]}") + ")" for at in asked)
+        try:
+            with self._connection(rows) as connection:
+                found = connection.execute(
+                    "SELECT tree, CASE WHEN tree ->> '$.error' = 'false' THEN json_deserialize_sql(tree) END "
+                    f"FROM (SELECT json_serialize_sql(text) AS tree FROM (VALUES {rows}) asked(text))"
+                ).fetchall()
+        except duckdb.Error:
+            return names
+        for at, (made, written) in zip(asked, found, strict=True):
+            names[at] = _column_name(expressions[at], made, written)
+        return names
+
+
+def _column_name(expression: str, made: str, written: str | None) -> str | None:
+    try:
+        (each,) = json.loads(made)["statements"][0]["node"]["select_list"]
+    except (RecursionError, KeyError, ValueError):
+        return None
+    if written is None or each["alias"] or _is_many(each):
+        return None
+    name = written.removeprefix("SELECT ")
+    # The tree does not say how a lambda was written, and DuckDB writes what it reads from one in the older way.
+    return _ARROW.sub(r"(lambda \1: ", name) if _LAMBDA.search(expression) else name
+
+
+def _is_many(expression: dict[str, Any]) -> bool:
+    """Whether an expression of a SELECT list may become several columns."""
+    todo: list[Any] = [expression]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, list):
+            todo += each
+        elif isinstance(each, dict) and each.get("class") == "STAR":
+            return True
+        elif isinstance(each, dict) and each.get("class") != "SUBQUERY":
+            todo += each.values()
+    return False
+
 
 def _covers(sql: str, parts: list[Parsed]) -> bool:
     """Whether `parts`, one after the other, are all of `sql`."""
-    whole = _WIDE_SPACE.sub(" ", sql)
+    whole = WIDE_SPACE.sub(" ", sql)
     at = _skip_blanks(whole, 0)
     for part in parts:
-        text = _WIDE_SPACE.sub(" ", part.sql)
+        text = WIDE_SPACE.sub(" ", part.sql)
         text = text[_skip_blanks(text, 0) :]
         if not whole.startswith(text, at):
             return False

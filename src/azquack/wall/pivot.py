@@ -6,19 +6,23 @@ rest of the text, and with it all that the statement reads and calls, stays as i
 
 from __future__ import annotations
 
-from azquack.wall.lexer import Text
+from itertools import pairwise
 
-_VALUES = b" IN ('') "
+from azquack.wall.lexer import Text
+from azquack.wall.piece import Part, Piece
+
+# A line break before it: the text there may end with a comment. `Piece` puts one.
+_VALUES = " IN ('') "
 _ENDS = frozenset({"using", "group", "order", "limit", "offset", "qualify", "union", "except", "intersect"})
 
 
-def with_values(text: Text) -> str:
+def with_values(text: Text) -> Piece:
     """`text` with values for each pivoted column that has none."""
     depth = 0
     places: list[int] = []
     # The depth of each PIVOT whose columns are being read: None before its ON, else whether IN was seen.
     open_: dict[int, bool | None] = {}
-    for token in text.tokens:
+    for at, token in enumerate(text.tokens):
         word = None if token.quoted else token.name
         closing = token.name is None and token.text[:1] in ")]}"
         if word in ("pivot", "pivot_wider"):
@@ -29,7 +33,7 @@ def with_values(text: Text) -> str:
             open_[depth] = True
         elif open_.get(depth) is not None and (closing or word in _ENDS or token.text[:1] in ",;"):
             if not open_[depth]:
-                places.append(token.start)
+                places.append(at)
             if token.text[:1] == ",":
                 open_[depth] = False
             else:
@@ -37,9 +41,8 @@ def with_values(text: Text) -> str:
         if token.name is None:
             depth += (token.text[:1] in "([{") - closing
     if open_.get(0) is False:
-        places.append(len(text.raw))
-    raw = text.raw
-    for place in reversed(places):
-        # A line break first: the text before may end with a comment.
-        raw = raw[:place] + b"\n" + _VALUES + raw[place:]
-    return raw.decode()
+        places.append(len(text.tokens))
+    parts: list[Part] = []
+    for first, last in pairwise([0, *places]):
+        parts += [(first, last), _VALUES]
+    return Piece(text, *parts, (places[-1] if places else 0, len(text.tokens)))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from azquack.wall.errors import Refused, Unclear
 from azquack.wall.lexer import Text
+from azquack.wall.naming import What
 
 # Words that DuckDB would also take for an alias, where they begin the next clause.
 _NO_ALIAS = frozenset({"set", "using", "values"})
@@ -15,13 +16,23 @@ _NO_ALIAS = frozenset({"set", "using", "values"})
 class Target:
     """What a statement changes: a privilege on a table, view or macro (`schema` of a bare name is empty).
 
-    `table` is `*` where the statement is about a schema as a whole.
+    `table` is `*` where the statement is about a schema as a whole. `first` is the token at which the name begins,
+    `what` the kind of thing, and `makes` says that it comes into being.
     """
 
     privilege: str
     catalog: str
     schema: str
     table: str
+    first: int = -1
+    what: What = "table"
+    makes: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the name that the statement holds."""
+        shown = [self.schema] if self.what == "schema" else [self.schema, self.table]
+        return [each for each in (self.catalog, *shown) if each]
 
 
 class Reader:
@@ -87,13 +98,15 @@ class Reader:
         self.at += 1
         return token.name
 
-    def name(self, privilege: str) -> Target:
+    def name(self, privilege: str, what: What = "table", *, makes: bool = False) -> Target:
         """Steps over the name of a table, view or macro."""
-        return target_of(privilege, self.parts())
+        first = self.at
+        return target_of(privilege, self.parts(), first, what, makes=makes)
 
-    def schema(self) -> Target:
+    def schema(self, *, makes: bool = False) -> Target:
         """Steps over the name of a schema."""
-        return target_of("create", [*self.parts(), "*"])
+        first = self.at
+        return target_of("create", [*self.parts(), "*"], first, "schema", makes=makes)
 
     def group(self) -> None:
         """Steps over a parenthesised list of names; raises `Unclear` when it holds anything else."""
@@ -116,15 +129,20 @@ class Reader:
         ):
             self.one()
 
-    def comma(self, first: int) -> int:
-        """The place of the first comma from `first` on that stands in no parentheses, or the end."""
+    def peek(self, ahead: int) -> str:
+        """The name `ahead` of here, in lower case; nothing where there is none."""
+        place = self.at + ahead
+        return (self.tokens[place].name or "") if place < len(self.tokens) else ""
+
+    def comma(self, first: int, end: int) -> int:
+        """The place of the comma, or of the parenthesis that closes, behind what begins at `first`; or `end`."""
         depth = 0
-        for place in range(first, len(self.tokens)):
+        for place in range(first, end):
             sign = self.tokens[place].text[:1] if self.tokens[place].name is None else ""
-            if depth == 0 and sign == ",":
+            if depth == 0 and sign in (",", ")"):
                 return place
             depth += (sign in ("(", "[", "{")) - (sign in (")", "]", "}"))
-        return len(self.tokens)
+        return end
 
     def find(self, *words: str) -> int:
         """The place of the next of `words` outside parentheses and CASE … END, or the end."""
@@ -149,12 +167,12 @@ class Reader:
         del self.tokens[-len(words) :]
         return True
 
-    def until(self, *words: str) -> str:
-        """Steps to the next of `words` and gives the text up to there."""
+    def until(self, *words: str) -> tuple[int, int]:
+        """Steps to the next of `words` and gives the tokens up to there."""
         first, self.at = self.at, self.find(*words)
-        return self.text.slice(first, self.at)
+        return first, self.at
 
-    def rest(self) -> str:
+    def rest(self) -> tuple[int, int]:
         return self.until()
 
     @property
@@ -162,8 +180,10 @@ class Reader:
         return self.at >= len(self.tokens)
 
 
-def target_of(privilege: str, parts: list[str]) -> Target:
+def target_of(
+    privilege: str, parts: list[str], first: int = -1, what: What = "table", *, makes: bool = False
+) -> Target:
     if not 1 <= len(parts) <= 3:
         raise Unclear("the statement cannot be checked: a name has too few or too many parts")
     catalog, schema, table = ["", "", *parts][-3:]
-    return Target(privilege, catalog, schema, table)
+    return Target(privilege, catalog, schema, table, first, what, makes)

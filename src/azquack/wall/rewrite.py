@@ -6,12 +6,19 @@ here, and pieces that are put into a SELECT and parsed by DuckDB. What does not 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from azquack.wall.errors import Refused, Unclear
 from azquack.wall.lexer import Text
-from azquack.wall.reader import Reader, Target, target_of
+from azquack.wall.naming import What
+from azquack.wall.piece import Part, Piece
+from azquack.wall.reader import Reader, target_of
 from azquack.wall.write import QUERY_WORDS, Write, bare
+
+_KINDS: dict[str, What] = {
+    "table": "table", "view": "view", "macro": "macro", "function": "macro", "schema": "schema",
+}  # fmt: skip
 
 
 def take_apart(kind: str, text: Text, reserved: frozenset[str]) -> Write:
@@ -41,72 +48,18 @@ def take_apart(kind: str, text: Text, reserved: frozenset[str]) -> Write:
     return write
 
 
-def explained(text: Text, reserved: frozenset[str]) -> str:
-    """What an EXPLAIN explains. Raises `Unclear`."""
-    reader = Reader(text, reserved)
-    reader.need("explain")
-    reader.take("analyze")
-    if reader.sign() == "(" and reader.word(1) not in QUERY_WORDS and reader.sign(1) != "(":
-        # Options: EXPLAIN (ANALYZE, FORMAT json) …
-        while reader.sign() != ")":
-            if reader.done or not (reader.tokens[reader.at].name or reader.sign() in ("(", ",", "'")):
-                raise Unclear("the statement cannot be checked: expected options of EXPLAIN")
-            reader.at += 1
-        reader.at += 1
-    return reader.rest()
-
-
-def used(text: Text, reserved: frozenset[str]) -> list[str] | None:
-    """The parts of the name that a USE takes, or None when `text` is another SET. Raises `Unclear`."""
-    reader = Reader(text, reserved)
-    if not reader.take("use"):
-        return None
-    parts = reader.parts()
-    return parts if reader.done else None
-
-
-def is_harmless_setting(text: Text, reserved: frozenset[str]) -> bool:
-    """Whether `text` sets how this session alone shows times: the settings that a locked node leaves open."""
-    reader = Reader(text, reserved)
-    if not reader.take("set"):
-        return False
-    if not reader.take("session"):
-        reader.take("local")
-    if not (reader.take("timezone") or reader.take("calendar")):
-        return False
-    if not reader.take("to") and reader.sign() == "=":
-        reader.at += 1
-    value = reader.sign() == "'"
-    reader.at += 1
-    return value and reader.done
-
-
-def called(text: Text, reserved: frozenset[str]) -> tuple[str, list[str] | None]:
-    """A CALL as the query that reads its function, or the names that a CHECKPOINT takes. Raises `Unclear`."""
-    reader = Reader(text, reserved)
-    if reader.take("call"):
-        return _select("", "SELECT * FROM", reader.rest()), None
-    reader.take("force")
-    reader.need("checkpoint")
-    names = [] if reader.done else reader.parts()
-    if not reader.done:
-        raise Unclear("the statement cannot be checked: something follows its end")
-    return "", names
-
-
-def _prefix(reader: Reader, *verbs: str) -> str:
+def _prefix(reader: Reader, *verbs: str) -> Part:
     """The WITH clause before one of `verbs`, or nothing."""
     return reader.until(*verbs) if reader.word() == "with" else ""
 
 
-def _select(prefix: str, *parts: str) -> str:
-    # A part may end with a line comment: only a line break ends it.
-    return "\n".join((prefix, *parts))
+def _add(reader: Reader, write: Write, *parts: Part) -> None:
+    write.queries.append(Piece(reader.text, *parts))
 
 
-def _returning(reader: Reader, write: Write) -> None:
+def _returning(reader: Reader, write: Write, prefix: Part = "") -> None:
     if reader.take("returning"):
-        write.queries.append(_select("", "SELECT", reader.rest()))
+        _add(reader, write, prefix, "SELECT", reader.rest())
     if not reader.done:
         raise Unclear("the statement cannot be checked: something follows its end")
 
@@ -127,8 +80,8 @@ def _insert(reader: Reader, write: Write) -> None:
         _columns(reader)
     _refuse_conflict(reader)
     if not reader.take("default", "values"):
-        write.queries.append(_select(prefix, reader.until("returning")))
-    _returning(reader, write)
+        _add(reader, write, prefix, reader.until("returning"))
+    _returning(reader, write, prefix)
 
 
 def _columns(reader: Reader) -> None:
@@ -150,11 +103,11 @@ def _update(reader: Reader, write: Write) -> None:
     prefix = _prefix(reader, "update")
     reader.need("update")
     target = reader.name("update")
-    write.targets += [target, Target("select", target.catalog, target.schema, target.table)]
+    write.targets += [target, replace(target, privilege="select")]
     reader.alias()
     reader.need("set")
-    write.queries.append(_select(prefix, "SELECT", reader.until("returning")))
-    _returning(reader, write)
+    _add(reader, write, prefix, "SELECT", reader.until("returning"))
+    _returning(reader, write, prefix)
 
 
 def _delete(reader: Reader, write: Write) -> None:
@@ -166,12 +119,12 @@ def _delete(reader: Reader, write: Write) -> None:
     reader.need("delete", "from")
     first = reader.at
     target = reader.name("delete")
-    write.targets += [target, Target("select", target.catalog, target.schema, target.table)]
+    write.targets += [target, replace(target, privilege="select")]
     reader.alias()
-    source = reader.text.slice(first, reader.at)
+    source = first, reader.at
     using = "," if reader.take("using") else ""
-    write.queries.append(_select(prefix, "SELECT 1 FROM", source, using, reader.until("returning")))
-    return _returning(reader, write)
+    _add(reader, write, prefix, "SELECT 1 FROM", source, using, reader.until("returning"))
+    return _returning(reader, write, prefix)
 
 
 def _merge(reader: Reader, write: Write) -> None:
@@ -181,24 +134,24 @@ def _merge(reader: Reader, write: Write) -> None:
     name = reader.name("select")
     write.targets.append(name)
     reader.alias()
-    target = reader.text.slice(first, reader.at)
+    target = first, reader.at
     reader.need("using")
-    write.queries.append(_select(prefix, "SELECT 1 FROM", target, "JOIN", reader.until("when", "returning")))
+    _add(reader, write, prefix, "SELECT 1 FROM", target, "JOIN", reader.until("when", "returning"))
     while reader.take("when"):
         reader.take("not")
         reader.need("matched")
         if reader.take("by") and not (reader.take("source") or reader.take("target")):
             raise Unclear("the statement cannot be checked: expected SOURCE or TARGET")
         if reader.take("and"):
-            write.queries.append(_select("", "SELECT", reader.until("then")))
+            _add(reader, write, prefix, "SELECT", reader.until("then"))
         reader.need("then")
-        privilege = _merge_action(reader, write)
+        privilege = _merge_action(reader, write, prefix)
         if privilege:
-            write.targets.append(Target(privilege, name.catalog, name.schema, name.table))
-    _returning(reader, write)
+            write.targets.append(replace(name, privilege=privilege))
+    _returning(reader, write, prefix)
 
 
-def _merge_action(reader: Reader, write: Write) -> str | None:
+def _merge_action(reader: Reader, write: Write, prefix: Part) -> str | None:
     verb = reader.word()
     reader.at += 1
     if verb in ("update", "insert"):
@@ -212,10 +165,10 @@ def _merge_action(reader: Reader, write: Write) -> str | None:
             return verb
         if reader.sign() == "*":
             reader.at += 1
+        values = verb == "insert" and reader.word() == "values"
         body = reader.until("when", "returning")
-        if body.strip():
-            values = verb == "insert" and body.lstrip()[:6].lower() == "values"
-            write.queries.append(_select("", "" if values else "SELECT", body))
+        if body[0] < body[1]:
+            _add(reader, write, prefix, "" if values else "SELECT", body)
         return verb
     if verb == "delete":
         return verb
@@ -223,8 +176,9 @@ def _merge_action(reader: Reader, write: Write) -> str | None:
         reader.need("nothing")
         return None
     if verb == "error":
-        if body := reader.until("when", "returning").strip():
-            write.queries.append(_select("", "SELECT", body))
+        body = reader.until("when", "returning")
+        if body[0] < body[1]:
+            _add(reader, write, prefix, "SELECT", body)
         return None
     raise Unclear("the statement cannot be checked: expected UPDATE, INSERT, DELETE, DO NOTHING or ERROR")
 
@@ -240,12 +194,16 @@ def _create(reader: Reader, write: Write) -> None:
         )
     reader.at += 1
     reader.take("if", "not", "exists")
-    write.targets.append(reader.schema() if what == "schema" else reader.name("create"))
+    kind = _KINDS[what]
+    made = reader.schema(makes=True) if what == "schema" else reader.name("create", kind, makes=True)
+    write.targets.append(made)
     if what == "schema":
         return bare(reader, write)
-    if what in ("macro", "function"):
+    if kind == "macro":
         write.macro = True
         return _bodies(reader, write)
+    if kind == "view":
+        write.view = made
     place = reader.find("as")
     if place < len(reader.tokens):
         if reader.sign() == "(":
@@ -254,7 +212,7 @@ def _create(reader: Reader, write: Write) -> None:
         reader.need("as")
         if what == "table" and not reader.drop_end("with", "no", "data"):
             reader.drop_end("with", "data")
-        write.queries.append(reader.rest())
+        _add(reader, write, reader.rest())
         return None
     return bare(reader, write)
 
@@ -262,16 +220,31 @@ def _create(reader: Reader, write: Write) -> None:
 def _bodies(reader: Reader, write: Write) -> None:
     """The overloads of a macro, with commas between: parameters, and an expression or TABLE and a query."""
     while True:
+        _parameters(reader, write)
         bare(reader, write, "as")
         reader.need("as")
         table = reader.take("table")
-        first = reader.at
+        first, end = reader.at, len(reader.tokens)
         # A list of columns is no list of overloads, so only a query in parentheses can be followed by one.
-        reader.at = reader.comma(first) if not table or reader.sign() == "(" else len(reader.tokens)
-        write.queries.append(_select("", "" if table else "SELECT", reader.text.slice(first, reader.at)))
+        reader.at = reader.comma(first, end) if not table or reader.sign() == "(" else end
+        _add(reader, write, "" if table else "SELECT", (first, reader.at))
         if reader.done:
             return
         reader.at += 1
+
+
+def _parameters(reader: Reader, write: Write) -> None:
+    """The values that parameters of a macro have by default, as queries; steps over nothing."""
+    at, end = reader.at, reader.find("as")
+    reader.at += 1
+    while reader.at < end:
+        token = reader.tokens[reader.at]
+        if token.text[:1] == ":" or token.name == "default":
+            first = reader.at + 1
+            reader.at = reader.comma(first, end)
+            _add(reader, write, "SELECT (", (first, reader.at), ")")
+        reader.at += 1
+    reader.at = at
 
 
 def _drop(reader: Reader, write: Write) -> None:
@@ -286,7 +259,9 @@ def _drop(reader: Reader, write: Write) -> None:
         reader.take("table")
     reader.take("if", "exists")
     # DuckDB drops one object at a time.
-    write.targets.append(reader.schema() if what == "schema" else reader.name("create"))
+    dropped = reader.schema() if what == "schema" else reader.name("create", _KINDS[what])
+    write.targets.append(dropped)
+    write.drops = True
     if not (reader.take("cascade") or reader.take("restrict") or reader.done):
         raise Unclear("the statement cannot be checked: something follows its end")
 
@@ -299,22 +274,42 @@ def _alter(reader: Reader, write: Write) -> None:
         reader.at += 1
         if what in ("macro", "function"):
             reader.take("table")
+        first = reader.at
         if what == "column":
-            write.targets.append(target_of("create", reader.parts()[:-1]))
+            write.targets.append(target_of("create", reader.parts()[:-1], first))
+        elif what == "schema":
+            write.targets.append(reader.schema())
         else:
-            write.targets.append(reader.schema() if what == "schema" else reader.name("create"))
+            write.targets.append(reader.name("create", _KINDS[what]))
         return bare(reader, write)
     reader.need("alter")
-    if not (reader.take("table") or reader.take("view")):
+    what = reader.word()
+    if what not in ("table", "view"):
         raise Refused("only ALTER TABLE and ALTER VIEW are allowed")
+    reader.at += 1
     reader.take("if", "exists")
-    name = reader.name("create")
+    name = reader.name("create", _KINDS[what])
     write.targets.append(name)
     renames = reader.word() == "rename" and reader.word(1) == "to"
     if renames or (reader.word() == "set" and reader.word(1) == "schema"):
         # The new name is anything in the schema, so the right must reach as far.
-        write.targets.append(Target("create", name.catalog, name.schema, "*"))
+        write.everywhere = name
+    if renames:
+        write.named.append((name.what, reader.peek(2)))
+    elif reader.word() == "rename":
+        write.named.append(("column", reader.peek(reader.find("to") + 1 - reader.at)))
+    elif reader.word() == "add":
+        write.named.append(("column", _added(reader)))
     bare(reader, write, "using")
     if reader.take("using"):
-        write.queries.append(_select("", "SELECT", reader.rest()))
+        _add(reader, write, "SELECT", reader.rest())
     return None
+
+
+def _added(reader: Reader) -> str:
+    """The name of the column, or of the field of one, that ADD adds; steps over nothing."""
+    place = 1 + (reader.word(1) == "column")
+    place += 3 * (reader.word(place) == "if" and reader.word(place + 1) == "not")
+    while reader.sign(place + 1) == ".":
+        place += 2
+    return reader.peek(place)

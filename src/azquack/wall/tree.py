@@ -20,6 +20,8 @@ _SOURCES = frozenset({
     "TABLE_FUNCTION",
 })
 # fmt: on
+# Of a node that DuckDB made up itself.
+NOWHERE = (1 << 64) - 1
 _NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 
 
@@ -32,13 +34,19 @@ class Name:
     table: str
 
 
+Place = tuple[Name, int]
+
+
 @dataclass(slots=True)
 class Uses:
-    """Tables, views and functions that a query names. Names of its own CTEs are left out of `tables`."""
+    """Tables, views and functions that a query names, each with the offset in bytes at which it stands there.
 
-    tables: set[Name] = field(default_factory=set)
-    functions: set[Name] = field(default_factory=set)
-    table_functions: set[Name] = field(default_factory=set)
+    Names of the query's own CTEs are left out of `tables`, which also say whether a past version is read.
+    """
+
+    tables: set[tuple[Name, int, bool]] = field(default_factory=set)
+    functions: set[Place] = field(default_factory=set)
+    table_functions: set[Place] = field(default_factory=set)
     shows: set[Name] = field(default_factory=set)
 
 
@@ -98,7 +106,7 @@ def _named(node: dict[str, Any], ctes: frozenset[str], found: Uses) -> list[Any]
         if node["class"] not in _CLASSES:
             raise Unclear(f"the wall does not know {node['class']}")
         if "function_name" in node:
-            found.functions.add(_name(node, "function_name"))
+            found.functions.add((_name(node, "function_name"), node.get("query_location", NOWHERE)))
         return list(node.values())
     if "sample" in node and "query_location" in node:
         kind = node["type"]
@@ -106,14 +114,16 @@ def _named(node: dict[str, Any], ctes: frozenset[str], found: Uses) -> list[Any]
             raise Unclear(f"the wall does not know {kind}")
         if kind == "TABLE_FUNCTION":
             called = node["function"]
-            found.table_functions.add(_name(called, "function_name"))
+            found.table_functions.add((_name(called, "function_name"), called.get("query_location", NOWHERE)))
             return [*called.values(), *(value for key, value in node.items() if key != "function")]
         if kind == "SHOW_REF":
             found.shows.add(_name(node, "table_name"))
         elif kind == "BASE_TABLE":
             name = _name(node, "table_name")
-            if name.catalog or name.schema or name.table not in ctes:
-                found.tables.add(name)
+            # A recursive CTE reads all that it has made so far by this schema.
+            recurring = name.schema == "recurring" and not name.catalog
+            if not (name.table in ctes and (recurring or not (name.catalog or name.schema))):
+                found.tables.add((name, node["query_location"], node.get("at_clause") is not None))
     elif "table_name" in node or "function_name" in node:
         raise Unclear("the wall does not know a part of the statement")
     return list(node.values())

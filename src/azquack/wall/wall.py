@@ -1,22 +1,27 @@
-"""The wall: whether a principal may run a statement."""
+"""The wall: whether a principal may run a statement, and what a node runs in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from azquack.principals.principal import EVERY, Grant, Principal, Role, folded
+from azquack.principals.principal import Principal, Role, folded
+from azquack.wall.commands import called, explained, is_harmless_setting, used
 from azquack.wall.errors import Refused, Unclear, Unparsed
 from azquack.wall.functions import Functions
-from azquack.wall.lexer import Text
+from azquack.wall.lexer import Text, plain_blanks
 from azquack.wall.options import refuse_deadly_option
 from azquack.wall.parser import Parsed, Parser
+from azquack.wall.piece import Piece, Whole
 from azquack.wall.pivot import with_values
+from azquack.wall.policy import Policy
 from azquack.wall.reader import Target
-from azquack.wall.rewrite import called, explained, is_harmless_setting, take_apart, used
+from azquack.wall.resolve import Rights, Work
+from azquack.wall.rewrite import take_apart
+from azquack.wall.scope import MAIN, Asked, Scope
 from azquack.wall.shape import CHARACTERS, checked_size
-from azquack.wall.tree import Name, is_constant, uses
+from azquack.wall.tree import is_constant, uses
 from azquack.wall.write import Write
 
 _READS = frozenset({"SELECT", "EXPLAIN", "TRANSACTION", "SET"})
@@ -26,14 +31,12 @@ _KINDS = {
     Role.WRITER: _READS | _WRITES | {"CALL"},
     Role.ADMIN: _READS | _WRITES | {"CALL"},
 }
-_SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
-_SYSTEM_CATALOGS = frozenset({"system", "temp"})
-_OTHER_CATALOGS = frozenset({"memory", "system"})
-# DuckLake attaches its metadata under this name; DuckDB's own hidden tables begin with it too.
-_HIDDEN = ("__ducklake", "__duckdb")
-# What a name cannot hold if it is not to be taken for a file: DuckDB reads FROM 'x.parquet' as one.
-_FILE_SIGNS = frozenset("./\\:*?[]{}")
 _CACHED_LENGTH = 8_192
+_UNTOUCHED = Scope()
+_TOUCHED = (
+    "behind USE, and behind what makes or changes something temporary, names must be given in full: or send what "
+    "follows as a query of its own"
+)
 _PIVOT = (
     "DuckDB makes several statements of this PIVOT: name its values, as in PIVOT … ON column IN ('a', 'b'), "
     "or let it stand by itself"
@@ -48,9 +51,11 @@ _COMPUTED = (
 class Verdict:
     """`kind` names the statement for the audit log (`SELECT`, `INSERT`, … or `UNKNOWN`).
 
-    `reason` is a sentence for the user when it is not allowed, and empty when it is. `plain` says that it leaves
-    nothing in its session: no transaction, setting or temporary table. `rows` is how many literal rows it inserts,
-    if it is nothing but one INSERT of these: it then means the same in all sessions that ran plain statements only.
+    `reason` is a sentence for the user when it is not allowed, and empty when it is; `sql` is then what the node
+    shall run, with each name in full. `plain` says that it leaves nothing in its session: no transaction, setting or
+    temporary table. `rows` is how many literal rows it inserts, if it is nothing but one INSERT of these: it then means
+    the same in all sessions that ran plain statements only. `touches` says that bare names may mean something else in
+    its session afterwards. With `asked` there is no verdict yet: the session's node must say where these names stand.
     """
 
     allowed: bool
@@ -58,13 +63,19 @@ class Verdict:
     reason: str = ""
     plain: bool = False
     rows: int = 0
+    sql: str | None = None
+    touches: bool = False
+    asked: frozenset[Asked] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Rights:
-    role: Role
-    grants: tuple[Grant, ...] | None
-    path: tuple[str, ...]
+@dataclass(slots=True)
+class _Effect:
+    """What one statement does, and its text for the node."""
+
+    sql: str
+    plain: bool = False
+    rows: int = 0
+    touches: bool = False
 
 
 class Wall:
@@ -79,6 +90,7 @@ class Wall:
         self._made_of = (lake, tuple(functions), longest)
         self._lake = folded(lake)
         self._functions = Functions.load(self._made_of[1])
+        self._policy = Policy(self._lake, self._functions)
         self._longest = longest
         self._parser = Parser()
         self._remembered = lru_cache(maxsize=1024)(self._judge)
@@ -87,231 +99,209 @@ class Wall:
         """The same policy in another process: its parser is made anew there."""
         return type(self), self._made_of
 
+    @property
+    def lake(self) -> str:
+        """The name of the lake, in lower case."""
+        return self._lake
+
     def close(self) -> None:
         self._remembered.cache_clear()
         self._parser.close()
 
-    def check(self, principal: Principal, sql: str, path: Sequence[str] = ("main",)) -> Verdict:
-        """Whether `principal` may run `sql`; every statement of it must pass.
+    def check(self, principal: Principal, sql: str, scope: Scope = _UNTOUCHED) -> Verdict:
+        """Whether `principal` may run `sql`, in a session whose names mean what `scope` says.
 
-        `path` are the schemas in which the session looks for a bare name. A principal with grants needs its
-        right in each of them.
+        Every statement of it must pass. A principal with grants has nothing temporary and uses no other schema, so
+        its session is always an untouched one.
         """
-        rights = _Rights(principal.role, principal.grants, tuple(folded(name) for name in path))
+        if principal.grants is not None and not (scope.untouched and scope.schema == MAIN):
+            scope = replace(scope, schema=MAIN, untouched=True)
+        rights = Rights(principal.role, principal.grants)
         try:
             checked_size(sql, self._longest)
         except Refused as error:
             return Verdict(False, "UNKNOWN", _sentence(error))
-        return (self._remembered if len(sql) <= _CACHED_LENGTH else self._judge)(rights, sql)
+        return (self._remembered if len(sql) <= _CACHED_LENGTH else self._judge)(rights, sql, scope)
 
     def check_append(self, principal: Principal, schema: str, table: str) -> Verdict:
         """Whether `principal` may append rows to `schema.table`, as a native INSERT does."""
-        rights = _Rights(principal.role, principal.grants, ())
+        work = Work(Rights(principal.role, principal.grants), _UNTOUCHED, Text(""))
         try:
             if principal.role is Role.READER:
                 raise Refused("a reader may not INSERT")
             target = Target("insert", "", folded(schema), folded(table))
-            for name in (target.schema, target.table):
-                self._refuse_hidden(name)
-            self._target(rights, target)
+            self._policy.refuse_hidden(target.schema, target.table)
+            self._policy.target(work, target)
         except Refused as error:
             return Verdict(False, "INSERT", _sentence(error))
         return Verdict(True, "INSERT", plain=True)
 
-    def _judge(self, rights: _Rights, sql: str) -> Verdict:
+    def _judge(self, rights: Rights, sql: str, scope: Scope) -> Verdict:
         kinds: list[str] = []
-        effects: list[Verdict] = []
+        effects: list[_Effect] = []
+        asked: set[Asked] = set()
+        touched = False
         try:
             for parsed in self._statements(sql):
                 kinds.append(parsed.kind)
-                effects.append(self._statement(rights, parsed))
+                # What bare names mean behind a statement that changes the session, nobody can be asked yet.
+                unknown: set[Asked] = set()
+                effect = self._statement(rights, parsed, scope, unknown if touched else asked)
+                if unknown:
+                    raise Refused(_TOUCHED)
+                effects.append(effect)
+                if effect.touches:
+                    touched, scope = True, Scope(untouched=False)
         except Refused as error:
-            return Verdict(False, ",".join(kinds) or "UNKNOWN", _sentence(error))
+            return Verdict(False, ",".join(kinds) or "UNKNOWN", _sentence(error), asked=frozenset(asked))
         except (KeyError, TypeError) as error:
             # A tree of another shape than the pinned DuckDB's: what is not understood is refused.
             return Verdict(False, ",".join(kinds), f"The statement cannot be checked ({error!r}).")
-        plain = all(effect.plain for effect in effects)
         rows = effects[0].rows if len(effects) == 1 else 0
-        return Verdict(True, ",".join(dict.fromkeys(kinds)) or "EMPTY", plain=plain, rows=rows)
+        return Verdict(
+            not asked,
+            ",".join(dict.fromkeys(kinds)) or "EMPTY",
+            plain=all(effect.plain for effect in effects),
+            rows=rows,
+            sql=";\n".join(effect.sql for effect in effects),
+            touches=any(effect.touches for effect in effects),
+            asked=frozenset(asked),
+        )
 
     def _statements(self, sql: str) -> list[Parsed]:
-        found = self._parser.statements(sql)
+        plain = plain_blanks(sql)
+        try:
+            found = self._parser.statements(plain)
+        except Unparsed:
+            # DuckDB shows the line as it came.
+            self._parser.statements(sql)
+            raise
         if any(parsed.kind == "ALTER" and not parsed.sql for parsed in found):
             # DuckDB makes five statements of ADD COLUMN with a computed default.
             raise Refused(_COMPUTED.format("of ADD COLUMN"))
         if not all(parsed.sql for parsed in found):
             # DuckDB splits a PIVOT without values and loses its text.
-            query = with_values(Text(sql))
             try:
-                self._parser.tree(query)
+                self._parser.tree(with_values(Text(plain)).sql)
             except Unclear:
                 raise Refused(_PIVOT) from None
-            return [Parsed("SELECT", query)]
+            return [Parsed("SELECT", plain, split=True)]
         return found
 
-    def _statement(self, rights: _Rights, parsed: Parsed) -> Verdict:
-        kind = parsed.kind
-        if kind not in _KINDS[rights.role]:
+    def _statement(self, rights: Rights, parsed: Parsed, scope: Scope, asked: set[Asked]) -> _Effect:
+        if parsed.kind not in _KINDS[rights.role]:
             article = "an" if rights.role is Role.ADMIN else "a"
-            raise Refused(f"{article} {rights.role} may not run {kind.replace('_', ' ')}")
+            raise Refused(f"{article} {rights.role} may not run {parsed.kind.replace('_', ' ')}")
         if not parsed.sql.strip():
             raise Refused(_PIVOT)
         text = Text(parsed.sql)
         for token in text.tokens:
             if token.name is not None:
-                self._refuse_hidden(token.name)
+                self._policy.refuse_hidden(token.name)
+        work = Work(rights, scope, text)
+        try:
+            effect = self._run(work, parsed.kind, with_values(text) if parsed.split else Whole(text))
+        finally:
+            asked |= work.asked
+        effect.sql = effect.sql or work.edits.applied(text, self._parser)
+        return effect
+
+    def _run(self, work: Work, kind: str, piece: Piece) -> _Effect:
+        text = work.text
         if kind == "SELECT":
             if text.tokens and text.tokens[0].name == "copy":
                 raise Refused("COPY is not allowed")
-            self._query(rights, text)
-            return Verdict(True, kind, plain=True)
+            self._query(work, piece, text if isinstance(piece, Whole) else None)
+            return _Effect("", plain=True)
         if kind == "EXPLAIN":
-            return Verdict(True, kind, plain=self._explain(rights, text).plain)
+            return self._explain(work)
         if kind == "SET":
-            self._set(rights, text)
-        elif kind == "CALL":
-            self._call(rights, text)
+            return _Effect("", touches=self._set(work))
+        if kind == "CALL":
+            self._call(work)
         elif kind in _WRITES:
             if any(token.name == "time_ns" for token in text.tokens):
                 raise Refused(
                     "TIME_NS would end the node when it is written to Parquet: use TIME or a number"
                 )
             write = take_apart(kind, text, self._parser.reserved)
-            self._write(rights, write)
+            if kind == "CREATE":
+                write.named += [
+                    ("column", token.name) for token in text.tokens if token.quoted and token.name is not None
+                ]
+            self._write(work, write)
             rows = write.literal_rows if kind == "INSERT" else 0
-            return Verdict(True, kind, plain=not write.in_session, rows=rows)
-        return Verdict(True, kind)
+            return _Effect("", plain=not write.in_session, rows=rows, touches=write.in_session)
+        return _Effect("")
 
-    def _explain(self, rights: _Rights, text: Text) -> Verdict:
-        inner = self._parser.statements(explained(text, self._parser.reserved))
-        if len(inner) != 1:
+    def _explain(self, work: Work) -> _Effect:
+        piece = explained(work.text, self._parser.reserved)
+        inner = self._parser.statements(piece.sql)
+        if len(inner) != 1 or not piece.sql.startswith(inner[0].sql):
             raise Unclear("the statement cannot be checked: EXPLAIN takes one statement")
-        return self._statement(rights, inner[0])
+        asked: set[Asked] = set()
+        place = piece.place(0) or 0
+        try:
+            effect = self._statement(work.rights, inner[0], work.scope, asked)
+        finally:
+            work.asked |= asked
+        head = work.text.raw[:place].decode()
+        return _Effect(head + effect.sql, plain=effect.plain, touches=effect.touches)
 
-    def _set(self, rights: _Rights, text: Text) -> None:
-        if is_harmless_setting(text, self._parser.reserved):
-            return
-        names = used(text, self._parser.reserved)
-        if names is None or rights.grants is not None:
+    def _set(self, work: Work) -> bool:
+        """Whether the setting is one that changes what names mean."""
+        if is_harmless_setting(work.text, self._parser.reserved):
+            return False
+        target = used(work.text, self._parser.reserved)
+        if target is None or work.rights.grants is not None:
             raise Refused(
                 "settings are locked: only SET TimeZone, SET Calendar and, without grants, USE are allowed"
             )
-        if len(names) > 1 and names[0] != self._lake:
-            raise Refused(f"only the lake can be used: USE {self._lake}.SCHEMA")
+        self._policy.used(work, target)
+        return True
 
-    def _call(self, rights: _Rights, text: Text) -> None:
-        query, checkpoint = called(text, self._parser.reserved)
-        refuse_deadly_option(text)
-        if checkpoint is not None:
-            if rights.role is not Role.ADMIN or any(name != self._lake for name in checkpoint):
-                raise Refused(f"only an admin may run CHECKPOINT, and only of {self._lake}")
-        else:
-            self._query(rights, Text(query))
+    def _call(self, work: Work) -> None:
+        query, checkpoint = called(work.text, self._parser.reserved)
+        refuse_deadly_option(work.text)
+        if query is not None:
+            self._query(work, query)
+        elif work.rights.role is not Role.ADMIN or any(name != self._lake for name in checkpoint):
+            raise Refused(f"only an admin may run CHECKPOINT, and only of {self._lake}")
 
-    def _write(self, rights: _Rights, write: Write) -> None:
-        if rights.grants is not None and (write.temporary or write.macro):
+    def _write(self, work: Work, write: Write) -> None:
+        if work.rights.grants is not None and (write.temporary or write.macro):
             raise Refused("with grants there are no temporary tables and no macros")
         for target in write.targets:
-            self._target(rights, target)
-            if write.macro and target.table in self._functions.known:
-                raise Refused(f"{target.table} is a function already")
+            self._policy.target(work, target, temporary=write.temporary, drops=write.drops)
+        if write.everywhere:
+            self._policy.everywhere(work, write.everywhere)
+        for what, name in write.named:
+            self._policy.named(what, name)
+        if write.view and not write.in_session:
+            work.body = self._policy.schema_of(work, write.view)
         for query in write.queries:
-            self._query(rights, Text(query))
+            self._query(work, query)
         for part in write.bare:
-            self._functions_called(rights, Text(part))
+            self._policy.functions_called(work.rights, Text(part))
         for default in write.defaults:
             if not is_constant(self._parser.tree(f"SELECT (\n{default}\n)")):
                 raise Refused(_COMPUTED.format(default.strip()))
 
-    def _query(self, rights: _Rights, text: Text) -> None:
+    def _query(self, work: Work, piece: Piece, text: Text | None = None) -> None:
+        text = text or Text(piece.sql)
         if text.is_plain_values():
             return
-        found = uses(self._parser.tree(text.sql))
-        after_from = self._functions.after_from(rights.role, rights.grants is not None)
-        for name in found.table_functions:
-            self._function(rights, name, after_from)
-        for name in found.functions:
-            self._function(rights, name, self._functions.scalar)
-        for name in found.tables:
-            self._table(rights, name)
+        found = uses(self._parser.tree(piece.sql))
+        after_from = self._functions.after_from(work.rights.role, work.rights.grants is not None)
+        for name, at in found.table_functions:
+            self._policy.function(work, piece, name, at, after_from)
+        for name, at in found.functions:
+            self._policy.function(work, piece, name, at, self._functions.scalar)
+        for name, at, past in found.tables:
+            self._policy.table(work, piece, name, at, past=past)
         for name in found.shows:
-            for part in (name.catalog, name.schema, name.table.strip('"')):
-                self._refuse_hidden(part)
-        self._functions_called(rights, text)
-
-    def _function(self, rights: _Rights, name: Name, allowed: frozenset[str]) -> None:
-        for part in (name.catalog, name.schema, name.table):
-            self._refuse_hidden(part)
-        if name.table in allowed:
-            return
-        if name.table in self._functions.known:
-            raise Refused(f"the function {name.table} is not allowed: {self._functions.why(name.table)}")
-        if rights.grants is not None:
-            raise Refused(f"the function {name.table} is not allowed: with grants there are no macros")
-
-    def _functions_called(self, rights: _Rights, text: Text) -> None:
-        """The second layer: no refused name in front of a parenthesis, whatever the tree says."""
-        allowed = self._functions.after_from(rights.role, rights.grants is not None) | self._functions.scalar
-        for name in text.called():
-            if name in self._functions.known and name not in allowed:
-                raise Refused(f"the function {name} is not allowed: {self._functions.why(name)}")
-
-    def _table(self, rights: _Rights, name: Name) -> None:
-        self._refuse_file(name)
-        if name.catalog and name.catalog not in (self._lake, *_SYSTEM_CATALOGS):
-            raise Refused(f"there is nothing to read in the catalog {name.catalog}")
-        if name.schema in _SYSTEM_SCHEMAS:
-            if name.table not in self._functions.views:
-                raise Refused(f"the view {name.table} is not allowed")
-            return
-        if self._is_system_view(name):
-            if name.table in self._functions.refused_views:
-                raise Refused(f"the view {name.table} is not allowed")
-            return
-        self._granted(rights, "select", name.catalog, name.schema, name.table)
-
-    def _is_system_view(self, name: Name) -> bool:
-        """Whether DuckDB could take `name` for a view of its own that needs no schema."""
-        return name.schema in ("", "main", *_SYSTEM_CATALOGS) and self._reserved(name.table)
-
-    def _reserved(self, table: str) -> bool:
-        known = self._functions.views | self._functions.refused_views
-        return table in known and table.startswith(("duckdb_", "pg_", "sqlite_", "pragma_"))
-
-    def _target(self, rights: _Rights, target: Target) -> None:
-        self._refuse_file(Name(target.catalog, target.schema, "" if target.table == EVERY else target.table))
-        if self._reserved(target.table) or target.schema in _SYSTEM_SCHEMAS:
-            raise Refused(f"{target.table} is a name of DuckDB's own")
-        catalog = target.catalog or (target.schema if target.schema in _OTHER_CATALOGS else "")
-        if catalog not in ("", self._lake, "temp"):
-            raise Refused(f"nothing can be written in the catalog {catalog}: use {self._lake}")
-        self._granted(rights, target.privilege, target.catalog, target.schema, target.table)
-
-    def _granted(self, rights: _Rights, privilege: str, catalog: str, schema: str, table: str) -> None:
-        if rights.grants is None:
-            return
-        if catalog not in ("", self._lake) or schema in _SYSTEM_CATALOGS:
-            raise Refused(f"with grants only {self._lake} is within reach")
-        # DuckDB takes `lake.t` for lake.main.t, and a bare name for one on the search path.
-        schemas = (
-            rights.path if not schema else ("main",) if schema == self._lake and not catalog else (schema,)
-        )
-        for each in schemas or ("",):
-            if not any(grant.covers(privilege, each, table) for grant in rights.grants):
-                raise Refused(f"no grant to {privilege} on {each}.{table}")
-
-    def _refuse_hidden(self, name: str) -> None:
-        if name.startswith(_HIDDEN):
-            raise Refused("the metadata of the lake is out of reach")
-
-    def _refuse_file(self, name: Name) -> None:
-        parts = (name.catalog, name.schema, name.table)
-        if any(_FILE_SIGNS.intersection(part) for part in parts):
-            raise Refused(
-                "files cannot be read or written by name, and a name that looks like one is refused"
-            )
-        if name.schema and name.table in self._functions.file_endings:
-            raise Refused(f"{name.schema}.{name.table} reads like the name of a file, so it is refused")
+            self._policy.refuse_hidden(name.catalog, name.schema, name.table.strip('"'))
+        self._policy.functions_called(work.rights, text)
 
 
 def _sentence(error: Refused) -> str:

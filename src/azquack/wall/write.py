@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from azquack.wall.errors import Refused
 from azquack.wall.lexer import Text
+from azquack.wall.naming import What
+from azquack.wall.piece import Piece
 from azquack.wall.reader import Reader, Target
 
 # What a query can begin with.
@@ -18,13 +20,18 @@ _CONSTRAINTS = frozenset(("not", "null", "unique", "primary", "check", "referenc
 
 @dataclass(slots=True)
 class Write:
-    """A taken-apart statement: `queries` are texts of SELECTs, `bare` the text that none of them covers.
+    """A taken-apart statement: `queries` are SELECTs, `bare` the text that none of them covers.
 
-    `defaults` are the expressions in `bare` that columns take when nothing is given.
+    `defaults` are the expressions in `bare` that columns take when nothing is given, `named` the new names besides
+    the targets', `view` the view whose body the query is; of `everywhere` the right must reach over its whole schema.
     """
 
     targets: list[Target] = field(default_factory=list)
-    queries: list[str] = field(default_factory=list)
+    queries: list[Piece] = field(default_factory=list)
+    named: list[tuple[What, str]] = field(default_factory=list)
+    view: Target | None = None
+    everywhere: Target | None = None
+    drops: bool = False
     bare: list[str] = field(default_factory=list)
     defaults: list[str] = field(default_factory=list)
     temporary: bool = False
@@ -33,12 +40,12 @@ class Write:
     @property
     def in_session(self) -> bool:
         """Whether it may make or change what only its session sees."""
-        return self.temporary or any("temp" in (each.catalog, each.schema) for each in self.targets)
+        return self.temporary or any("temp" in each.parts[:-1] for each in self.targets)
 
     @property
     def literal_rows(self) -> int:
         """The rows of its one query, where that is VALUES of literals; else 0."""
-        return Text(self.queries[0]).literal_rows() if len(self.queries) == 1 and not self.bare else 0
+        return Text(self.queries[0].sql).literal_rows() if len(self.queries) == 1 and not self.bare else 0
 
 
 def bare(reader: Reader, write: Write, *ends: str) -> None:
