@@ -26,7 +26,9 @@ NASTY = (
 def test_an_in_list_of_a_hundred_thousand_keys_is_an_ordinary_statement(
     start_node: StartNode, start_door: StartDoor
 ) -> None:
-    door = start_door(start_node("n1", "CREATE TABLE t AS SELECT range AS i FROM range(1000)"), wall=True)
+    door = start_door(
+        start_node("n1", "lake", "CREATE TABLE t AS SELECT range AS i FROM range(1000)"), wall=True
+    )
     keys = ",".join(str(i) for i in range(900, 100_900))
     with client(door.port, ANN) as ann:
         assert ann.there(f"SELECT count(*) FROM t WHERE i IN ({keys})") == [(100,)]
