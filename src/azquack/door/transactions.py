@@ -25,10 +25,13 @@ from azquack.sentences import ENDED, INVALID_ID
 NATIVE_BEGIN = "BEGIN TRANSACTION"
 # Its answer looks like that of a ROLLBACK, and it changes nothing.
 NOTHING = "BEGIN;ROLLBACK"
-_BLANK = r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/)*"
-_BEGINS = re.compile(rf"{_BLANK}(?:BEGIN|START)\b[^;]*;?{_BLANK}", re.IGNORECASE | re.DOTALL)
-_ENDS = re.compile(rf"{_BLANK}(?:COMMIT|END|ROLLBACK|ABORT)\b[^;]*;?{_BLANK}", re.IGNORECASE | re.DOTALL)
-_ROLLS_BACK = re.compile(rf"{_BLANK}(?:ROLLBACK|ABORT)\b[^;]*;?{_BLANK}", re.IGNORECASE | re.DOTALL)
+# Possessive throughout: nothing that was read is read again, so a text costs what it is long.
+_COMMENT = r"--[^\n]*+(?:\n|\Z)|/\*(?>.*?\*/)"
+_BLANK = rf"(?>\s|{_COMMENT})*+"
+_REST = rf"(?>{_COMMENT}|[^;/-]|/(?!\*)|-(?!-))*+;?+{_BLANK}"
+_BEGINS = re.compile(rf"{_BLANK}(?:BEGIN|START)\b{_REST}", re.IGNORECASE | re.DOTALL)
+_ENDS = re.compile(rf"{_BLANK}(?:COMMIT|END|ROLLBACK|ABORT)\b{_REST}", re.IGNORECASE | re.DOTALL)
+_ROLLS_BACK = re.compile(rf"{_BLANK}(?:ROLLBACK|ABORT)\b{_REST}", re.IGNORECASE | re.DOTALL)
 _SPEAKS_OF_ONE = re.compile(r"\b(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT)\b", re.IGNORECASE)
 # Refusals in whose case a statement may have run although its client is told otherwise.
 _BROKEN = frozenset({"broken", "timeout", "fenced", "slow"})
