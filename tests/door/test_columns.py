@@ -30,7 +30,9 @@ def test_a_definition_gives_the_names_and_types_that_duckdb_knows(kind: str) -> 
 
 def test_constraints_of_a_table_are_no_columns() -> None:
     with duckdb.connect() as connection:
-        connection.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b INTEGER UNIQUE, c DATE CHECK (c > '2000-01-01'))")
+        connection.execute(
+            "CREATE TABLE t(a INTEGER PRIMARY KEY, b INTEGER UNIQUE, c DATE CHECK (c > '2000-01-01'))"
+        )
         connection.execute("CREATE TABLE u(a INTEGER, b DATE, PRIMARY KEY (a, b), CHECK (a > 1))")
         texts = connection.execute("SELECT sql FROM duckdb_tables() ORDER BY table_name").fetchall()
     assert columns_of(texts[0][0]) == [Column("a", "INTEGER"), Column("b", "INTEGER"), Column("c", "DATE")]

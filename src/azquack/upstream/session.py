@@ -40,7 +40,8 @@ async def exchange(upstream: Upstream, message: bytes) -> bytes:
     if response.status != 200:
         # The ingress of Container Apps says 507 after tries of its own: the message may have arrived, once or more.
         raise UpstreamError(
-            f"The Quack server, or an ingress before it, answered with HTTP status {response.status}", sent=True
+            f"The Quack server, or an ingress before it, answered with HTTP status {response.status}",
+            sent=True,
         )
     try:
         kind = wire.parse_header(answer).type
