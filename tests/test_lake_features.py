@@ -80,7 +80,7 @@ REFUSED = {
     "comment on a schema": ("COMMENT ON SCHEMA main IS 'x'", "comments to schemas is not implemented"),
     "on conflict": (
         "INSERT INTO people VALUES (1, 'x') ON CONFLICT (id) DO NOTHING",
-        "The statement cannot be checked",
+        "ON CONFLICT is not allowed",
     ),
     "insert returning": (
         "INSERT INTO people VALUES (3, 'x') RETURNING id",

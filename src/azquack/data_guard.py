@@ -82,6 +82,9 @@ class DataGuard:
             epoch=self.identity.epoch,
             adopted=self.identity.adopted,
         )
+        file = self._metadata.file
+        if file is not None and not file.exists():
+            return replace(catalog, seen=Seen.EMPTY), data
         options = ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"]
         options += [f"META_{name} {literal(value)}" for name, value in self._metadata.parameters.items()]
         try:

@@ -48,6 +48,12 @@ class Metadata:
     secrets: tuple[Statement, ...] = ()
     parameters: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def file(self) -> Path | None:
+        """The file of a catalog that is one."""
+        scheme, _, rest = self.path.partition(":")
+        return None if scheme in ("quack", "postgres") else Path(rest if scheme == "sqlite" else self.path)
+
 
 def metadata_for(settings: Settings, uri: str, tokens: TokenSource) -> Metadata:
     """The catalog at `uri`, which is `settings.catalog` or the link's own address.
