@@ -63,7 +63,10 @@ def catalog_file(found: Catalog, file: Path, witness: tuple[int, int] | None = N
             _read_all(connection, tables)
             return _contents(connection, found, tables, witness)
     except duckdb.Error as error:
-        return replace(found, seen=Seen.UNREADABLE, problem=first_line(error))
+        problem = first_line(error)
+        if "newer" in problem or "version number" in problem:
+            problem = f"it was made by a newer version, which this AzQuack cannot read: {problem}"
+        return replace(found, seen=Seen.UNREADABLE, problem=problem)
 
 
 def _read_all(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> None:

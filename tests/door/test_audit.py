@@ -76,7 +76,7 @@ def test_refusals_before_the_wall_are_written_too_and_cannot_fill_the_disk(
     start_node: StartNode, start_door: StartDoor, tmp_path: Path
 ) -> None:
     log = tmp_path / "audit.jsonl"
-    limits = {"requests_per_principal": 2, "queue_seconds": 0.1, "failed_logins": 1000}
+    limits = {"requests_per_principal": 1, "queue_seconds": 0.1, "failed_logins": 1000}
     door = start_door(start_node("n1"), audit=str(log), limits=limits)
     with client(door.port) as ann:
         for _ in range(20):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from azquack.wall.scope import Asked, Scope
+if TYPE_CHECKING:
+    # Brings the settings, which a node that only knows `Access` need not hold.
+    from azquack.wall.scope import Asked, Scope
 
 Access = Literal["read", "write"]
 RoleName = Literal["reader", "writer", "admin"]
