@@ -16,6 +16,7 @@ import duckdb
 import httpx
 import pytest
 
+from azquack import extensions
 from azquack.catalog_policy.policy import SENTENCE, CatalogPolicy
 from azquack.link import files, questions, statements, values
 from azquack.sql import literal
@@ -129,6 +130,61 @@ def test_what_the_link_makes_of_it_is_known(policy: CatalogPolicy) -> None:
         for tables in ([3, 4], [0])
     ]
     assert [text for text in (*RARE, *asked, *commits, *marks, *named) if not allowed(policy, text)] == []
+
+
+CONDITIONS = [
+    "i = 3", "i IN (1, 2, 19)", "i <> 4", "i IS NULL", "d > 2.5", "d = 'nan'::DOUBLE", "f <> '-inf'::FLOAT", "s = 'x3'",
+    "s IN ('a''b', ') AND (')", "s LIKE 'x1%'", "e BETWEEN 1 AND 3", "day > 'infinity'::DATE", "day IS NOT NULL",
+    "since >= '2020-01-01 03:00:00'::TIMESTAMP", "NOT b", "u = '00000000-0000-0000-0000-000000000001'::UUID",
+    "(h < 2 OR h IS NULL)", "h <> -170141183460469231731687303715884105727", "p.i = 3",
+    "date_trunc('day', since) < '2030-01-01'::TIMESTAMP",
+]  # fmt: skip
+_ENDS = [
+    "",
+    " ORDER BY i LIMIT 3",
+    " ORDER BY d DESC LIMIT 2",
+    " ORDER BY since, s LIMIT 2",
+    " ORDER BY u LIMIT 1",
+]
+
+
+def test_what_is_asked_for_conditions_on_several_columns_is_known(
+    policy: CatalogPolicy, tmp_path: Path
+) -> None:
+    """Random conditions on up to four columns of a bucketed table; what DuckLake asks for its files is logged."""
+    chance = random.Random(ROUNDS)
+    home = tmp_path / "extensions"
+    extensions.link_all(home)
+    with duckdb.connect(":memory:", config=extensions.config(home)) as connection:
+        for sql in (
+            "LOAD ducklake",
+            f"ATTACH {literal(f'ducklake:{tmp_path}/catalog.duckdb')} AS lake "
+            f"(DATA_PATH {literal(f'{tmp_path}/data/')}, DATA_INLINING_ROW_LIMIT 0)",
+            "CREATE TABLE lake.t AS SELECT i::INT AS i, i * 1.5::DOUBLE AS d, i::FLOAT AS f, 'x' || i AS s, "
+            "i::DECIMAL(9, 2) AS e, DATE '2020-01-01' + i::INT AS day, DATE '2020-01-01' + to_hours(i) AS since, "
+            "i % 2 = 0 AS b, uuid() AS u, i::HUGEINT AS h FROM range(20) AS r(i)",
+            "CREATE TABLE lake.p AS FROM lake.t LIMIT 0",
+            "ALTER TABLE lake.p SET PARTITIONED BY (bucket(4, i), b)",
+            "INSERT INTO lake.p FROM lake.t",
+            "CALL enable_logging('QueryLog')",
+        ):
+            connection.execute(sql)
+        for _ in range(ROUNDS // 40):
+            several = " AND ".join(chance.sample(CONDITIONS, chance.randint(2, 4)))
+            connection.execute(f"FROM lake.{chance.choice('tp')} AS p WHERE {several}{chance.choice(_ENDS)}")
+        connection.execute(
+            "SELECT count(*) FROM lake.t JOIN (FROM lake.p WHERE i < 3) USING (i, s, since, d)"
+        )
+        connection.execute("UPDATE lake.p SET f = 0 WHERE i = 4 AND s = 'x4' AND d > 2")
+        connection.execute("DELETE FROM lake.t WHERE i > 17 AND d > 3 AND s IS NOT NULL")
+        logged = [
+            text.replace('"__ducklake_metadata_lake".', "")
+            for (text,) in connection.execute("SELECT message FROM duckdb_logs").fetchall()
+        ]
+    asked = {text for text in logged if "data.data_file_id NOT IN" in text}
+    assert sum(" AND (data.data_file_id NOT IN" in text for text in asked) > ROUNDS // 160
+    assert any("partition_key_index" in text for text in asked)
+    assert [text for text in sorted(asked) if not allowed(policy, text)] == []
 
 
 def body_of(commit: str) -> str:

@@ -23,7 +23,7 @@ _BLANK = "[ \\t\\n]"
 _CONSTRUCT = re.compile(r"\[\[|\]\]|<(?P<rule>[A-Za-z'][^<>]*)>")
 _LEXEME = re.compile(r"""\s+|"[^"]*"|'[^']*'|\w+|.""", re.DOTALL)
 _LIST = re.compile(r"(?P<item>.*?)(?P<how>[,*&]) ?\.\.\.")
-_JOINS = {",": rf"{_BLANK}*+,{_BLANK}*+", "*": f"{_BLANK}*+", "&": rf"{_BLANK}++AND{_BLANK}++"}
+_JOINS = {",": rf"{_BLANK}*+,{_BLANK}*+", "*": f"{_BLANK}*+", "&": rf"{_BLANK}*+AND{_BLANK}++"}
 
 
 @dataclass(frozen=True, slots=True)
