@@ -369,6 +369,7 @@ def test_what_the_wall_resolves_is_what_duckdb_binds(node: duckdb.DuckDBPyConnec
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_what_the_wall_resolves_is_what_duckdb_binds_in_many_statements(
     node: duckdb.DuckDBPyConnection, wall: Wall
 ) -> None:
