@@ -517,6 +517,10 @@ def test_the_catalog_backs_itself_up_also_when_it_stops(scheduled: TempPair, hom
 
 
 def test_a_failing_place_does_not_stop_the_catalog(tmp_path: Path, home: Path) -> None:
+    # A new lake begins only where the backup place can be read: it might hold the lake that is looked for.
+    pair = TempPair(tmp_path / "lake", "--backup-every", "0")
+    pair.start()
+    pair.stop()
     blocked = tmp_path / "blocked"
     blocked.write_text("no directory")
     pair = TempPair(tmp_path / "lake", "--backup-every", "0.2", "--backup-to", str(blocked))
