@@ -368,6 +368,8 @@ def operator(pair: TempPair, tmp_path: Path) -> Iterator[Operator]:
 HARD = ("--keep-snapshots", "0.001", "--keep-files", "0")
 
 
+# Ten commands, each a process, and a restart of the pair: about as long as the limit of a test when others run beside.
+@pytest.mark.timeout(480)
 def test_a_dropped_table_comes_back_whole_though_the_lake_was_maintained(
     operator: Operator, home: Path
 ) -> None:
