@@ -408,6 +408,7 @@ def test_a_dropped_table_comes_back_whole_though_the_lake_was_maintained(
     assert not later.exists()
 
 
+@pytest.mark.timeout(480)
 def test_files_of_a_dropped_table_go_once_no_backup_needs_them(operator: Operator, home: Path) -> None:
     run(operator.pair, home, "CREATE TABLE gone AS SELECT range AS i FROM range(5000)")
     operator.well("backup", "now")

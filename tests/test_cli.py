@@ -18,7 +18,7 @@ def azquack(
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AZQUACK_")}
     return subprocess.run(
         [sys.executable, "-m", "azquack", *arguments],
-        capture_output=True, text=True, timeout=90, check=False, cwd=cwd, env=clean | (env or {}),
+        capture_output=True, text=True, timeout=240, check=False, cwd=cwd, env=clean | (env or {}),
     )  # fmt: skip
 
 
