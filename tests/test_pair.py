@@ -178,7 +178,6 @@ def test_the_settings_of_a_lake_reach_it(tmp_path: Path) -> None:
         options = "FROM r.query('SELECT option_name, value FROM ducklake_options(''lake'')')"
         listed = shell.rows(options)
         assert "encrypted,true" in listed
-        assert "data_inlining_row_limit,0" in listed
         assert "target_file_size,10000000" in listed
         files = list((pair.directory / "data").rglob("*.parquet"))
         assert len(files) == 2, "with an inlining limit of 0 every insert is a file"
