@@ -63,10 +63,7 @@ def catalog_file(found: Catalog, file: Path, witness: tuple[int, int] | None = N
             _read_all(connection, tables)
             return _contents(connection, found, tables, witness)
     except duckdb.Error as error:
-        problem = first_line(error)
-        if "newer" in problem or "version number" in problem:
-            problem = f"it was made by a newer version, which this AzQuack cannot read: {problem}"
-        return replace(found, seen=Seen.UNREADABLE, problem=problem)
+        return replace(found, seen=Seen.UNREADABLE, problem=first_line(error))
 
 
 def _read_all(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> None:
@@ -95,6 +92,10 @@ def _contents(
     if snapshot is None:
         return replace(found, seen=Seen.UNREADABLE, problem="it has no snapshot")
     files = connection.execute(f"FROM {main}.ducklake_data_file LIMIT 1").fetchall()
+    versions = connection.execute(
+        f"SELECT value FROM {main}.ducklake_metadata WHERE key = 'version'"
+    ).fetchall()
+    about["format"] = str(versions[0][0]) if versions else ""
     forked = False
     if witness is not None:
         at = f"SELECT epoch_us(snapshot_time) FROM {main}.ducklake_snapshot WHERE snapshot_id = {witness[0]}"

@@ -29,7 +29,7 @@ class Catalog:
 
     `number` is the epoch of the directory in which it lies (0: in none), `lost` are newer ones without a file. `epoch`
     and `snapshot` are those of its last commit. `files`: it names data files. `forked`: it does not hold the snapshot
-    that a backup from before the ids has. `problem` says why it is unreadable.
+    that a backup from before the ids has. `format` is DuckLake's. `problem` says why it is unreadable.
     """
 
     seen: Seen = Seen.UNKNOWN
@@ -42,6 +42,7 @@ class Catalog:
     adopted: bool = False
     forked: bool = False
     lost: tuple[int, ...] = ()
+    format: str = ""
     problem: str = ""
 
 

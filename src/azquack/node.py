@@ -251,6 +251,8 @@ class Node:
         catalog = lake_places.catalog_file(places.catalog, file, places.backups.witness)
         if catalog.seen is Seen.UNREADABLE and _is_newer(catalog.problem):
             raise _opening_error(self._plan, catalog.problem)
+        # What a newer version wrote is not judged by what this one knows of it.
+        upgrade.refuse_newer(file, catalog.format)
         verdict = judge(replace(places, catalog=catalog))
         if verdict.action is Action.REFUSE:
             raise LakeError(verdict.sentence)
@@ -291,7 +293,7 @@ def _opening_error(plan: NodePlan, message: str) -> AzQuackError:
 
 
 def _is_newer(message: str) -> bool:
-    return any(sign in message for sign in ("newer", "storage version", "Only DuckLake versions"))
+    return any(sign in message for sign in ("newer", "storage version", "version number", "Only DuckLake versions"))
 
 
 def main() -> int:

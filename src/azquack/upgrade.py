@@ -34,11 +34,7 @@ def prepare(catalog: Path) -> Path | None:
     found = format_of(catalog)
     if found is None or found == FORMAT:
         return None
-    if _order(found) > _order(FORMAT):
-        raise LakeError(
-            f"{catalog} was made by a newer DuckLake (format {found}, this AzQuack reads up to {FORMAT}): "
-            "start a newer AzQuack on it"
-        )
+    refuse_newer(catalog, found)
     directory = epochs.home(catalog)
     kept = directory / f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     drafts.sweep_directories(directory, epochs.UPGRADING)
@@ -63,6 +59,15 @@ def prepare(catalog: Path) -> Path | None:
         ) from None
     log.info("upgraded the catalog", extra={"from": found, "to": FORMAT, "kept": str(kept)})
     return kept
+
+
+def refuse_newer(catalog: Path, found: str) -> None:
+    """Raises `LakeError` when `found`, the format of the file `catalog`, is newer than ours."""
+    if _order(found) > _order(FORMAT):
+        raise LakeError(
+            f"{catalog} was made by a newer DuckLake (format {found}, this AzQuack reads up to {FORMAT}): "
+            "start a newer AzQuack on it"
+        )
 
 
 def format_of(catalog: Path) -> str | None:

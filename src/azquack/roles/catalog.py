@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from azquack import machine
@@ -43,11 +44,17 @@ def places_of(settings: Settings) -> Places:
 
     Raises `SettingError`. A data path that is not on this machine is looked at by the query replica.
     """
-    directory, data = directory_of(settings), DataPath()
-    if settings.data_path is not None and "://" not in settings.data_path:
-        data = data_in_directory(Path(settings.data_path).expanduser().absolute())
+    directory = directory_of(settings)
     where = settings.backup_to or str(directory / DIRECTORY)
-    return Places(catalog_in(directory), data, backups=backups_in(place_for(settings), where))
+    backups = backups_in(place_for(settings), where)
+    return Places(catalog_in(directory), _data_of(settings), backups=backups)
+
+
+def _data_of(settings: Settings) -> DataPath:
+    """The data path, where it is on this machine."""
+    if settings.data_path is None or "://" in settings.data_path:
+        return DataPath()
+    return data_in_directory(Path(settings.data_path).expanduser().absolute())
 
 
 def node_plan(settings: Settings, internal_token: str, file: Path, places: Places | None = None) -> NodePlan:
@@ -92,7 +99,9 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
     token = tokens.internal().get_secret_value()
 
     def plan(ports: Ports) -> Message:
-        made = node_plan(settings, token, owned.file, owned.places)
+        # The data path as it is now: of a new lake it was marked after this replica took the catalog.
+        places = replace(owned.places, data=_data_of(settings))
+        made = node_plan(settings, token, owned.file, places)
         return made.at(ports.get(NODE)).to_message()
 
     async def accept(report: Message) -> None:
