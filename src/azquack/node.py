@@ -293,7 +293,9 @@ def _opening_error(plan: NodePlan, message: str) -> AzQuackError:
 
 
 def _is_newer(message: str) -> bool:
-    return any(sign in message for sign in ("newer", "storage version", "version number", "Only DuckLake versions"))
+    return any(
+        sign in message for sign in ("newer", "storage version", "version number", "Only DuckLake versions")
+    )
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from azquack import wire
 from azquack.door.ports import Fence, Runaway
 from azquack.door.sessions import Session
 from azquack.errors import UpstreamError, WireError
+from azquack.excerpt import Texts
 from azquack.faults import clear, ends_node, is_fault
 from azquack.http import Exchange, Refusal
 from azquack.sentences import AGAIN, BROKE, ENDED, FENCED, INVALID_ID, LOST
@@ -47,8 +48,13 @@ class Relay:
         self._longest = longest
         self._unwanted = unwanted
 
-    async def pass_on(self, exchange: Exchange, session: Session, body: bytes) -> Outcome:
-        """Returns ok, error or broken. Raises `Refusal` before anything was answered."""
+    async def pass_on(
+        self, exchange: Exchange, session: Session, body: bytes, texts: Texts | None = None
+    ) -> Outcome:
+        """Returns ok, error or broken. Raises `Refusal` before anything was answered.
+
+        `texts` are those of the statement in `body`, for an error to show the user's own.
+        """
         node = session.node
         node.running += 1
         try:
@@ -66,7 +72,7 @@ class Relay:
                     f"This statement ran longer than {self._longest:.0f} s and was stopped: {AGAIN}",
                 ) from None
             async with response:
-                return await self._answer(exchange, response, node.name)
+                return await self._answer(exchange, response, node.name, texts)
         except UpstreamError as error:
             if not error.sent:
                 node.healthy = False
@@ -77,7 +83,9 @@ class Relay:
         finally:
             node.running -= 1
 
-    async def _answer(self, exchange: Exchange, response: Response, node: str) -> Outcome:
+    async def _answer(
+        self, exchange: Exchange, response: Response, node: str, texts: Texts | None
+    ) -> Outcome:
         if response.status != 200 or response.length is None:
             raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
         first = await response.read()
@@ -89,7 +97,7 @@ class Relay:
                 raise Refusal(
                     "node", "The DuckDB node's error is too long to be shown: send a shorter statement"
                 )
-            await exchange.answer(self._error(first + await response.body(), node))
+            await exchange.answer(self._error(first + await response.body(), node, texts))
             return Outcome("error")
         exchange.begin(left)
         left -= len(first)
@@ -101,7 +109,7 @@ class Relay:
             await exchange.chunk(chunk, more=left > 0)
         return Outcome("ok", rows, more)
 
-    def _error(self, message: bytes, node: str) -> bytes:
+    def _error(self, message: bytes, node: str, texts: Texts | None) -> bytes:
         """What the client is told in place of `message`, an ERROR of `node`. Raises `Refusal`."""
         try:
             text = wire.parse_error(message)
@@ -113,7 +121,7 @@ class Relay:
             log.error("DuckDB met a fault of its own", extra={"node": node, "error": text[:4096]})
         if ends_node(text):
             self._runaway(node, "DuckDB met a fault after which it runs nothing any more")
-        told = clear(text)
+        told = clear(text if texts is None else texts.own(text))
         return message if told == text else wire.error(told)
 
     async def _after_client(self, exchange: Exchange, node: str) -> None:

@@ -21,6 +21,7 @@ from azquack.door.results import Results
 from azquack.door.sessions import NOT_QUACK_1, Session
 from azquack.door.transactions import Step, Transactions
 from azquack.errors import StatementError, UpstreamError, WireError
+from azquack.excerpt import Texts
 from azquack.http import Exchange, Gone, Refusal
 from azquack.sentences import ENDED, INVALID_ID
 from azquack.upstream import exchange as ask
@@ -88,6 +89,7 @@ class Statements:
             with _refusals():
                 await natives.prepare(sql, self._node(session), session.ticket.client)
         told = await self._told(session, sql)
+        written = sql
         if verdict is not None and verdict.allowed:
             sql = sql if verdict.sql is None else verdict.sql
             session.untouched = session.untouched and not verdict.touches
@@ -99,7 +101,7 @@ class Statements:
             exchange,
             session,
             verdict,
-            lambda: self._opened(exchange, session, inner, insert),
+            lambda: self._opened(exchange, session, inner, insert, Texts(written, sql)),
             told=told,
         )
 
@@ -131,11 +133,11 @@ class Statements:
             self._results.close(session)
 
     async def _opened(
-        self, exchange: Exchange, session: Session, message: bytes, insert: Insert | None
+        self, exchange: Exchange, session: Session, message: bytes, insert: Insert | None, texts: Texts
     ) -> Outcome:
         if self._results is not None:
             await self._results.admit(session)
-        return await self._counted(session, self._run(exchange, session, message, insert))
+        return await self._counted(session, self._run(exchange, session, message, insert, texts))
 
     async def _counted(
         self, session: Session, work: Awaitable[Outcome], failed: bool | None = False
@@ -235,12 +237,13 @@ class Statements:
         session: Session,
         body: bytes,
         insert: Insert | None,
+        texts: Texts | None = None,
     ) -> Outcome:
         if self._groups is None or insert is None or not self._groups.fits(session, insert):
-            return await self._relay.pass_on(exchange, session, body)
+            return await self._relay.pass_on(exchange, session, body, texts)
         async with self._groups.turn(session, insert) as answer:
             if answer is None:
-                return await self._relay.pass_on(exchange, session, body)
+                return await self._relay.pass_on(exchange, session, body, texts)
             await exchange.answer(answer)
             return Outcome("ok", wire.count_of(answer))
 
