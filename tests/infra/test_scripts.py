@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,28 +73,6 @@ def test_az_is_called_with_options_that_it_has() -> None:
             assert command in known, f"{path.name}: az {command} is not in {az_options.TABLE.name}"
             assert set(given) <= set(known[command]["options"]), f"{path.name}: az {command}"
             assert set(given) >= set(known[command]["required"]), f"{path.name}: az {command}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["docker", ""])
-def test_check_goes_on_after_a_failure_and_says_what_it_skipped(tmp_path: Path, engine: str) -> None:
-    # `make lint` fails, the compiler and the engine are there or not; pytest runs one quick check only.
-    tools = {"make": "exit 1", "bicep": f"echo $0 >>{tmp_path}/ran", "docker": f"echo $0 >>{tmp_path}/ran"}
-    for name in ("make", *(["bicep", engine] if engine else [])):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{tools[name]}\n")
-        (tmp_path / name).chmod(0o755)
-    for name in ("sh", "dirname", "basename", "id"):
-        (tmp_path / name).symlink_to(str(shutil.which(name)))
-    code, out, err = run(
-        ROOT / "scripts" / "check.sh",
-        env={"PATH": str(tmp_path), "PYTEST_ADDOPTS": "-p no:cacheprovider -k test_yaml_is_sound"},
-    )
-    assert code == 1, out + err
-    assert "failed: lint and types\n" in err, out + err
-    ran = [Path(line).name for line in (tmp_path / "ran").read_text().split()] if engine else []
-    assert ran == (["bicep", "bicep", "docker", "docker"] if engine else [])
-    assert ("Bicep build: neither bicep nor 'az bicep' is on PATH" in err) == (not engine)
-    assert ("image build: no Docker engine answers" in err) == (not engine)
 
 
 @dataclass
