@@ -10,11 +10,28 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from azquack.starting import StartingSidecar
-from tests.cluster import end, wait_until
+from tests.cluster import end, read_line, wait_until
+from tests.link.processes import TcpProxy
+from tests.standins.azurite import Azurite
+
+# What Blob Storage says to an identity whose role does not count yet.
+FORBIDDEN = (
+    b"HTTP/1.1 403 This request is not authorized to perform this operation using this permission.\r\n"
+    b"Content-Type: application/xml\r\nx-ms-error-code: AuthorizationPermissionMismatch\r\n"
+    b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
+)
+MISMATCH = (
+    b'<?xml version="1.0" encoding="utf-8"?><Error><Code>AuthorizationPermissionMismatch</Code><Message>This request '
+    b"is not authorized to perform this operation using this permission.</Message></Error>"
+)
 
 
 def free_port() -> int:
@@ -73,3 +90,67 @@ def test_a_query_replica_whose_catalog_is_away_answers_from_the_first_second(tmp
     finally:
         process.send_signal(signal.SIGTERM)
         end(process)
+
+
+@contextmanager
+def replica(role: str, log: Path, settings: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "azquack", "serve", role],
+            env=os.environ | settings, stdout=subprocess.PIPE, stderr=errors, text=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        end(process, first=signal.SIGTERM)
+
+
+@pytest.mark.parametrize("waiting", ["catalog", "query"])
+def test_a_replica_waits_for_a_role_that_does_not_count_yet(
+    tmp_path: Path, azurite: Azurite, waiting: str
+) -> None:
+    container = f"role-{waiting}"
+    azurite.make_container(container)
+    proxy = TcpProxy(azurite.port)
+    proxy.answer_instead(FORBIDDEN % (len(MISMATCH), MISMATCH))
+    port = free_port()
+    common = {
+        "AZQUACK_DATA_PATH": f"az://{container}/lake",
+        "AZQUACK_AZURE_CONNECTION_STRING": azurite.connection_string,
+        "AZQUACK_TOKEN_SOURCE": "generated",
+        "AZQUACK_TOKEN_DIR": str(tmp_path / "tokens"),
+        "AZQUACK_PORT": "0",
+    }
+    late = {
+        "AZQUACK_AZURE_CONNECTION_STRING": azurite.connection_string_by(proxy.port),
+        "AZQUACK_HTTP_PORT": str(port),
+    }
+    settings = {
+        "catalog": {
+            "AZQUACK_CATALOG_DIR": str(tmp_path / "catalog"),
+            "AZQUACK_BACKUP_TO": f"az://{container}/backups",
+        },
+        "query": {},
+    }
+    log = tmp_path / f"{waiting}.log"
+
+    def sentence() -> str:
+        return f"{waiting} did not wait and then serve: {log.read_text()}"
+
+    def catalogs() -> str:
+        return f"the catalog did not start: {(tmp_path / 'catalog.log').read_text()}"
+
+    with ExitStack() as stack:
+        if waiting == "query":
+            catalog = stack.enter_context(
+                replica("catalog", tmp_path / "catalog.log", common | settings["catalog"])
+            )
+            ports = json.loads(read_line(catalog, catalogs))["ports"]
+            settings["query"]["AZQUACK_CATALOG"] = f"quack:127.0.0.1:{ports['catalog-door']}"
+        process = stack.enter_context(replica(waiting, log, common | settings[waiting] | late))
+        waits = "a role, which takes some minutes to count"
+        wait_until(lambda: waits in str((ask(port, "/readyz") or (0, ""))[1]), sentence, 60)
+        assert process.poll() is None, sentence()
+        proxy.restore()
+        assert json.loads(read_line(process, sentence))["event"] == "ready"
+        wait_until(lambda: (ask(port, "/readyz") or (0,))[0] == 200, sentence)

@@ -142,13 +142,13 @@ class Child:
                 )
                 continue
             self.state.last_exit = sentence
-            raise StartError(sentence)
+            raise StartError(sentence, may_pass=bool(first and first.get("may_pass")))
         if self.spec.accept is not None:
             try:
                 await self.spec.accept(first)
             except AzQuackError as error:
                 await self.kill(str(error))
-                raise StartError(str(error)) from None
+                raise StartError(str(error), may_pass=error.may_pass) from None
         self.state.ready, self.state.since = True, datetime.now(UTC)
         self.state.report = first
         self._last_pong = time.monotonic()

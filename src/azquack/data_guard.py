@@ -11,11 +11,11 @@ from dataclasses import replace
 import duckdb
 
 from azquack import lake_id
-from azquack.errors import LakeError
+from azquack.errors import LakeError, lacks_role
 from azquack.lake import LakePlan
 from azquack.lake_id import LakeId
 from azquack.lake_places import data_in
-from azquack.lake_state import Action, Catalog, DataPath, Places, Seen, judge
+from azquack.lake_state import Catalog, DataPath, Places, Seen, judge
 from azquack.metadata import Metadata
 from azquack.sql import first_line, literal
 
@@ -48,9 +48,7 @@ class DataGuard:
         if self._marked and data.lake == self.identity.lake:
             return
         catalog, data = self.ask(connection, data)
-        verdict = judge(Places(catalog, data))
-        if verdict.action is Action.REFUSE:
-            raise LakeError(verdict.sentence)
+        judge(Places(catalog, data)).insist()
 
     def mark(self, connection: duckdb.DuckDBPyConnection) -> None:
         """The lake is open: its data path says so from here on. Raises `LakeError`."""
@@ -59,8 +57,11 @@ class DataGuard:
         try:
             connection.execute(lake_id.mark_writing(self._plan.data_path, self.identity.lake))
         except duckdb.Error as error:
-            where = self._plan.data_path
-            raise LakeError(f"the data path {where} cannot be marked: {first_line(error)}") from None
+            reason = first_line(error)
+            raise LakeError(
+                f"the data path {self._plan.data_path} cannot be marked: {reason}",
+                may_pass=lacks_role(reason),
+            ) from None
         self._marked = True
 
     def _identity(self, connection: duckdb.DuckDBPyConnection) -> LakeId:

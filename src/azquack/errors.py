@@ -18,6 +18,19 @@ Each carries one sentence that says what is wrong and what to do. The command li
 sentence and exits with 1 (`SettingError`: 2); nothing of it ever holds a secret.
 """
 
+import re
+
+# How storage that lets an identity in, but not do this, says so: by its status or by its code.
+# https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes
+_FORBIDDEN = re.compile(
+    r"\b403\b|AuthorizationPermissionMismatch|AuthorizationFailure|not authorized to perform"
+)
+
+
+def lacks_role(sentence: str) -> bool:
+    """Whether what storage said means that a role is missing, or does not count yet."""
+    return _FORBIDDEN.search(sentence) is not None
+
 
 class AzQuackError(Exception):
     """Base of all: `str(error)` is the sentence for the user.
@@ -27,7 +40,10 @@ class AzQuackError(Exception):
     """
 
     exit_code = 1
-    may_pass = False
+
+    def __init__(self, *sentence: str, may_pass: bool = False) -> None:
+        super().__init__(*sentence)
+        self.may_pass = may_pass
 
 
 class SettingError(AzQuackError):

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from azquack.errors import LakeError, lacks_role
+
 
 class Seen(StrEnum):
     """How a place was found."""
@@ -135,11 +137,20 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do; `lake` is the id to serve under ('': one must be made), `sentence` says why not."""
+    """What to do; `lake` is the id to serve under ('': one must be made), `sentence` says why not.
+
+    `may_pass`: a place cannot be read for want of a role, which may count in some minutes.
+    """
 
     action: Action
     lake: str = ""
     sentence: str = ""
+    may_pass: bool = False
+
+    def insist(self) -> None:
+        """Raises `LakeError` with the sentence when it says to refuse."""
+        if self.action is Action.REFUSE:
+            raise LakeError(self.sentence, may_pass=self.may_pass)
 
 
 def next_epoch(places: Places) -> int:
@@ -171,7 +182,7 @@ WAIT = "see that it can be read, and start again"
 
 
 def _refused(found: str, ways: str) -> Verdict:
-    return Verdict(Action.REFUSE, sentence=f"{found}: {ways}")
+    return Verdict(Action.REFUSE, sentence=f"{found}: {ways}", may_pass=ways == WAIT and lacks_role(found))
 
 
 def _without_lake(places: Places) -> Verdict:

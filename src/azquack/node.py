@@ -27,7 +27,7 @@ from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.home import private_home
 from azquack.keeper import Keeper
 from azquack.lake_id import LakeId
-from azquack.lake_state import Action, Catalog, Places, Seen, judge
+from azquack.lake_state import Catalog, Places, Seen, judge
 from azquack.metadata import quack
 from azquack.plan import NodePlan
 from azquack.sql import Statement, first_line, literal, plain
@@ -254,8 +254,7 @@ class Node:
         # What a newer version wrote is not judged by what this one knows of it.
         upgrade.refuse_newer(file, catalog.format)
         verdict = judge(replace(places, catalog=catalog))
-        if verdict.action is Action.REFUSE:
-            raise LakeError(verdict.sentence)
+        verdict.insist()
         adopted = catalog.seen is Seen.THERE and (catalog.adopted or not catalog.lake)
         self.lake = verdict.lake or lake_id.new()
         return LakeId(self.lake, epochs.number_of(file), adopted)
@@ -316,7 +315,7 @@ def main() -> int:
             node.open()
             node.serve()
         except AzQuackError as error:
-            channel.send("failed", sentence=str(error))
+            channel.send("failed", sentence=str(error), may_pass=error.may_pass)
             return 1
         facts = {
             "access": plan.access,

@@ -159,9 +159,8 @@ class BlobLease:
         return self._failed(error)
 
     def _failed(self, error: AzureError) -> LeaseError:
-        failed = LeaseError(f"{self._where} cannot be used: {sentence(error)}")
-        failed.may_pass = getattr(error, "status_code", None) == HTTPStatus.FORBIDDEN
-        return failed
+        forbidden = getattr(error, "status_code", None) == HTTPStatus.FORBIDDEN
+        return LeaseError(f"{self._where} cannot be used: {sentence(error)}", may_pass=forbidden)
 
 
 def _code(error: AzureError) -> str:

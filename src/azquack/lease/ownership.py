@@ -11,7 +11,7 @@ from pathlib import Path
 from azquack import epochs
 from azquack.errors import LakeError, LeaseError, LeaseLostError
 from azquack.lake_places import catalog_in, lease_before
-from azquack.lake_state import Action, Places, Seen, judge, next_epoch
+from azquack.lake_state import Places, Seen, judge, next_epoch
 from azquack.lease import Lease
 from azquack.lease.grant import Grant, now
 
@@ -113,9 +113,7 @@ class Ownership:
                     f"another owner began epoch {grant.epoch} of {self._directory} at the same time"
                 )
             self._places = replace(places, catalog=found, lease=lease_before(grant))
-            verdict = judge(self._places)
-            if verdict.action is Action.REFUSE:
-                raise LakeError(verdict.sentence)
+            judge(self._places).insist()
             self._file = await asyncio.to_thread(epochs.begin, self._directory, grant.epoch)
             if self._keeping.done():
                 raise LeaseLostError(self._keeping.result())

@@ -83,9 +83,8 @@ class KeyVaultTokens(TokenSource):
                 "set AZQUACK_AZURE_CLIENT_ID to the identity's client id"
             ) from None
         except HttpResponseError as error:
-            refused = TokenError(self._refusal(name, error))
-            refused.may_pass = error.status_code == HTTPStatus.FORBIDDEN
-            raise refused from None
+            forbidden = error.status_code == HTTPStatus.FORBIDDEN
+            raise TokenError(self._refusal(name, error), may_pass=forbidden) from None
         except (ServiceRequestError, ServiceResponseError) as error:
             raise TokenError(
                 f"the Key Vault {self._url} did not answer ({_brief(error)}): is AZQUACK_KEY_VAULT_URL "
