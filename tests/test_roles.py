@@ -161,6 +161,27 @@ def test_the_audit_log_says_who_did_what_and_holds_no_secret(
     assert not any(token in text for token in tokens.values())
 
 
+def test_what_the_catalog_refuses_stands_in_the_audit_log_without_its_text(
+    pair: TempPair, tmp_path: Path
+) -> None:
+    log = pair.directory.parent / "audit.log"
+    internal = (pair.directory / "tokens" / "internal-token").read_text().strip()
+    uri = pair.info["catalog_uri"]
+    with attached(pair, tmp_path / "home") as client:
+        client.execute(f"ATTACH '{uri}' AS c (TOKEN '{internal}')")
+        with pytest.raises(duckdb.Error, match="The catalog refused this"):
+            client.execute(
+                "FROM c.query('SELECT name, ''of nobody else'' FROM duckdb_settings()')"
+            ).fetchall()
+
+    def alarm() -> bool:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        return any(line["event"] == "finish" and line.get("reason") == "foreign" for line in lines)
+
+    wait_until(alarm, "the audit log does not show the alarm")
+    assert "of nobody else" not in log.read_text() + pair.log_text()
+
+
 def test_a_runaway_statement_is_stopped_and_the_lake_goes_on(tmp_path: Path) -> None:
     pair = TempPair(tmp_path / "lake", "--statement-timeout", "3", "--backup-every", "0")
     try:
