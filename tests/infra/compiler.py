@@ -74,7 +74,7 @@ class Compiler:
         """Its output; raises `CalledProcessError` with what it said."""
         # A failure shows its diagnostics: they are all that there is to see.
         done = subprocess.run(
-            [self._path, *arguments], text=True, capture_output=True, timeout=120, check=False, env=env
+            [self._path, *arguments], text=True, capture_output=True, timeout=600, check=False, env=env
         )
         if done.returncode:
             raise subprocess.CalledProcessError(done.returncode, arguments, done.stdout, done.stderr)
