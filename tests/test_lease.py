@@ -21,6 +21,7 @@ from azquack.errors import LakeError, LeaseError, LeaseLostError, SettingError
 from azquack.lake_state import LeaseRecord, Seen
 from azquack.lease import BlobLease, FileLease, Grant, Lease, lease_for
 from azquack.lease.grant import now
+from azquack.lease.held import held
 from azquack.sources import load
 from tests.cluster import wait_until
 from tests.reliability.disks import small_disk
@@ -382,3 +383,23 @@ def test_a_lease_on_a_full_disk_leaves_no_drafts(tmp_path: Path) -> None:
             with pytest.raises(LeaseError, match="no space left"):
                 lease.acquire()
         assert list((disk.path / "lease").iterdir()) == []
+
+
+def test_a_command_holds_it_for_longer_than_it_lasts(tmp_path: Path) -> None:
+    lease, other = (FileLease(tmp_path / "lease", 0.5, name) for name in ("a command", "another"))
+    first = acquired(lease)
+    with held(lease, first) as owned:
+        wait_until(lambda: now() > first.until + 0.5, "time stands still")
+        assert owned.grant.until > first.until
+        assert other.acquire() is None
+    assert acquired(other).epoch == 2
+
+
+def test_a_command_whose_lease_was_taken_says_so(tmp_path: Path) -> None:
+    lease = FileLease(tmp_path / "lease", 0.5, "a command")
+    grant = acquired(lease)
+    with held(lease, grant) as owned:
+        (tmp_path / "lease" / "2").write_text('{"name": "another", "pid": 1}')
+
+        with pytest.raises(LeaseLostError, match="was lost meanwhile"):
+            assert owned.grant is None

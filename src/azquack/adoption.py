@@ -22,7 +22,8 @@ from azquack.lake import LakePlan
 from azquack.lake_id import LakeId
 from azquack.lake_places import catalog_file, catalog_in, data_in
 from azquack.lake_state import Catalog, DataPath, Places, Seen, next_epoch
-from azquack.lease import Grant, Lease
+from azquack.lease import Lease
+from azquack.lease.held import Held, held
 from azquack.metadata import Metadata
 from azquack.storage import Storage
 
@@ -65,13 +66,13 @@ def adopt(directory: Path, lease: Lease, places: Places, storage: Storage | None
                 f"none of the catalog's files lie in the data path {places.data.where}{owner}: "
                 "name the right one with AZQUACK_DATA_PATH, then adopt the lake"
             )
-        with _owned(directory, lease, places) as grant:
-            identity = LakeId(lake, grant.epoch, adopted=storage is None)
+        with _owned(directory, lease, places) as owned:
+            identity = LakeId(lake, owned.grant.epoch, adopted=storage is None)
             _stamp(draft, identity)
-            epochs.begin(directory, grant.epoch, draft)
+            epochs.begin(directory, owned.grant.epoch, draft)
             if storage is not None:
                 _mark(storage, lake)
-            lease.settle(grant, lake)
+            lease.settle(owned.grant, lake)
     return identity
 
 
@@ -87,13 +88,13 @@ def create(directory: Path, lease: Lease, places: Places) -> LakeId:
     if backups.seen in (Seen.THERE, Seen.UNREADABLE):
         raise LakeError(f"{backups.where} holds backups of a lake: name an empty one with AZQUACK_BACKUP_TO")
     directory.mkdir(parents=True, exist_ok=True)
-    with _owned(directory, lease, places) as grant:
-        identity = LakeId(lake_id.new(), grant.epoch)
+    with _owned(directory, lease, places) as owned:
+        identity = LakeId(lake_id.new(), owned.grant.epoch)
         with tempfile.TemporaryDirectory(prefix=".creating-", dir=directory) as scratch:
             draft = Path(scratch) / epochs.FILE
             _stamp(draft, identity)
-            epochs.begin(directory, grant.epoch, draft)
-        lease.settle(grant, identity.lake)
+            epochs.begin(directory, owned.grant.epoch, draft)
+        lease.settle(owned.grant, identity.lake)
     return identity
 
 
@@ -134,14 +135,12 @@ def _mark(storage: Storage, lake: str) -> None:
 
 
 @contextmanager
-def _owned(directory: Path, lease: Lease, places: Places) -> Iterator[Grant]:
+def _owned(directory: Path, lease: Lease, places: Places) -> Iterator[Held]:
     grant = lease.acquire(next_epoch(replace(places, catalog=catalog_in(directory))) - 1)
     if grant is None:
         raise LakeError(f"the catalog in {directory} is in use: stop it first")
-    try:
-        yield grant
-    finally:
-        lease.release(grant)
+    with held(lease, grant) as owned:
+        yield owned
 
 
 def _stamp(file: Path, identity: LakeId) -> None:

@@ -19,6 +19,7 @@ from azquack.lake_places import backups_in, catalog_in
 from azquack.lake_state import Places, next_epoch
 from azquack.lease import Lease
 from azquack.lease.grant import Grant
+from azquack.lease.held import held
 from azquack.sql import literal
 
 
@@ -44,19 +45,16 @@ def restore(
         grant = lease.acquire(next_epoch(Places(catalog_in(directory), backups=known)) - 1)
         if grant is None:
             raise BackupError(f"the catalog in {directory} is in use: stop it first, then restore")
-        try:
+        with held(lease, grant) as owned:
             note = Note(datetime.now(UTC), done=False, lake=wanted.lake, epoch=grant.epoch)
             note.write(backups.place)
             kept = epochs.keep(directory, f"{scratch.name}/kept")
-            lease.renew(grant)
             name = f"{epochs.FILE}.before-restore-{note.time:%Y%m%dT%H%M%SZ}"
             kept = _into_place(kept, directory / name) if kept else None
-            lake = _identify(draft, grant, [grant.lake, *known.lakes])
-            restored = epochs.begin(directory, grant.epoch, draft)
-            lease.settle(grant, lake)
+            lake = _identify(draft, owned.grant, [grant.lake, *known.lakes])
+            restored = epochs.begin(directory, owned.grant.epoch, draft)
+            lease.settle(owned.grant, lake)
             epochs.settle(restored)
-        finally:
-            lease.release(grant)
     replace(note, done=True).write(backups.place)
     # The old note is the same file; one left by a restore that was cut short is settled by this one.
     for stale in backups.inventory().notes:
