@@ -25,6 +25,7 @@ from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.sessions import NOT_QUACK_1, Session, Sessions
 from azquack.door.statements import Statements
+from azquack.door.writes import Writes
 from azquack.errors import WireError
 from azquack.http import Exchange, Gone, Refusal
 
@@ -44,7 +45,8 @@ class Door:
     `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that
     cannot be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node;
     `read_only` sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it
-    counts open results, watches transactions, and with `group_commit` gathers small inserts; `ready` answers
+    counts open results, watches transactions, and with `group_commit` gathers small inserts; `writes` is told how
+    statements end; `ready` answers
     `/readyz`; while it is on `standby` it sends everybody away; `fence`, `ask_node` and `runaway` stand in
     `ports`.
     """
@@ -64,6 +66,7 @@ class Door:
         read_only: bool = False,
         group_commit: bool = False,
         only_door: bool = False,
+        writes: Writes | None = None,
         ready: Callable[[], bool] = always,
         standby: Callable[[], bool] = never,
         fence: Fence = always,
@@ -94,6 +97,7 @@ class Door:
             native_names=native_names,
             alarm=alarm,
             alone=only_door,
+            writes=writes,
         )
         # One principal may hold a request of the largest size, all together more of them.
         self._bodies = Slots(

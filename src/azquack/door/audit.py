@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from azquack.door.seal import label
 from azquack.door.sessions import Session
+from azquack.errors import SettingError
 from azquack.sql import MASK
 from azquack.wall.errors import Refused
 from azquack.wall.shape import CHARACTERS, pieces
@@ -126,3 +129,12 @@ class Audit:
     def _line(self, entry: Entry, **facts: Any) -> None:
         when = datetime.now(UTC).isoformat(timespec="milliseconds")
         self._write(json.dumps({"time": when, "id": entry.id} | facts, ensure_ascii=False) + "\n")
+
+
+def appending(path: Path) -> Callable[[str], object]:
+    """Writes at the end of the file at `path`, which only this user may read. Raises `SettingError`."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingError(f"AZQUACK_AUDIT_LOG {path} cannot be written: {error.strerror}") from None
+    return os.fdopen(number, "a", buffering=1).write

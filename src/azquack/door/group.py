@@ -39,6 +39,8 @@ IDLE_SECONDS = 10.0
 LINGER_SECONDS = 0.005
 # DuckLake's word for a commit that lost to another one, and of which nothing was kept.
 CONFLICT = "Transaction conflict"
+# The reason of the refusal that carries what the node said of a COMMIT.
+COMMIT_FAILED = "commit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ class Groups:
             await lane.leave()
             if CONFLICT in str(error):
                 return None
-            raise Refusal("commit", str(error)) from None
+            raise Refusal(COMMIT_FAILED, str(error)) from None
         except UpstreamError:
             await lane.leave()
             raise Refusal("broken", BROKE) from None

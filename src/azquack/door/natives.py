@@ -15,10 +15,14 @@ The variable lives with the session, so that every door finds it and none keeps 
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from azquack.door.columns import CHANGED, Column, columns_of, selection
+from azquack.errors import StatementError, UpstreamError
+from azquack.http import Refusal
+from azquack.sentences import ENDED, INVALID_ID
 from azquack.sql import identifier, literal
 from azquack.wall.shape import CHARACTERS, NAME_CHARACTERS, thinned
 
@@ -226,3 +230,20 @@ def _note(schema: str, table: str, definition: str, *, kept: bool) -> str:
 def _plain(name: str) -> str:
     quote = name[0]
     return name[1:-1].replace(quote * 2, quote) if quote in "\"'" else name
+
+
+@contextmanager
+def refusals(reason: str = "natives") -> Iterator[None]:
+    """What goes wrong when the door asks the node in a client's session, as a `Refusal` for that client."""
+    try:
+        yield
+    except Ambiguous as error:
+        raise Refusal("ambiguous", str(error)) from None
+    except Changed as error:
+        raise Refusal("changed", str(error)) from None
+    except StatementError as error:
+        if str(error) == INVALID_ID:
+            raise Refusal("ended", ENDED) from None
+        raise Refusal(reason, str(error)) from None
+    except UpstreamError as error:
+        raise Refusal("node", str(error)) from None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from azquack.backup.metrics import BackupCollector
 from azquack.channel import Message
 from azquack.door.alarm import Alarm
 from azquack.door.app import Door
-from azquack.door.audit import Audit
+from azquack.door.audit import Audit, appending
 from azquack.door.limits import Limits
 from azquack.door.metrics import Metrics
 from azquack.door.ports import Access, NodeAddress, Wall
@@ -27,6 +27,7 @@ from azquack.door.replica import Replica, ReplicaCollector
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
+from azquack.door.writes import CatalogWrites, DataWrites, WritesCheck
 from azquack.errors import AzQuackError, SettingError
 from azquack.health import Board
 from azquack.http.listening import listening_socket
@@ -74,6 +75,8 @@ class DoorProcess:
         self._tasks: list[asyncio.Task[None]] = []
         self._principals = self._who()
         self._room = Room({name: Path(path) for name, path in plan["room"].items()})
+        writes = DataWrites(plan["data_path"], self._nodes) if plan["public"] else CatalogWrites()
+        self._writes = WritesCheck(writes)
         self._server: DoorServer | None = None
         self._sidecar: asyncio.Task[SidecarServer] | None = None
         self.http_port = 0
@@ -91,13 +94,15 @@ class DoorProcess:
         registry.register(BackupCollector(self._replica.backup))
         registry.register(ReplicaCollector(self._replica))
         registry.register(self._room)
+        registry.register(self._writes)
         listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
         listener.listen()
         self.http_port = int(listener.getsockname()[1])
         self._server = DoorServer(door, _listening(self._plan, self._settings))
         await self._server.start()
         self._sidecar = asyncio.create_task(self._serve_sidecar(listener, registry))
-        works = (self._canary, self._refresh, lambda: self._room.note(self._board))
+        works = [self._canary, self._refresh]
+        works += [partial(each.note, self._board) for each in (self._room, self._writes)]
         self._tasks += [asyncio.create_task(_forever(each)) for each in works]
 
     async def stop(self) -> None:
@@ -161,7 +166,7 @@ class DoorProcess:
         settings = self._settings
         audit, metrics = None, Metrics()
         if settings.audit_log:
-            audit = Audit(_appending(settings.audit_log), text=settings.audit_text)
+            audit = Audit(appending(settings.audit_log), text=settings.audit_text)
         return Door(
             nodes=self._nodes,
             principals=self._principals,
@@ -176,6 +181,7 @@ class DoorProcess:
             read_only=settings.read_only and bool(self._plan["public"]),
             group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),
             only_door=self._is_only_door(),
+            writes=self._writes.of,
             ready=lambda: self._replica.ready,
             standby=lambda: self._replica.standby,
             fence=self._replica.may_answer,
@@ -285,12 +291,3 @@ def _peers(settings: Settings, token: str) -> list[NodeAddress]:
             raise SettingError(f"AZQUACK_PEERS gives {name} the address {where!r}: write NAME=HOST:PORT")
         peers.append(NodeAddress(name, host.strip("[]"), int(port), token))
     return peers
-
-
-def _appending(path: Path) -> Callable[[str], object]:
-    """Writes at the end of the file at `path`, which only this user may read."""
-    try:
-        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SettingError(f"AZQUACK_AUDIT_LOG {path} cannot be written: {error.strerror}") from None
-    return os.fdopen(number, "a", buffering=1).write

@@ -27,12 +27,14 @@ ERROR_LIMIT = 1 << 20
 class Outcome(NamedTuple):
     """How a request ended: ok, error, broken, refused or gone.
 
-    `rows` are those that it changed, where that is known; `more` tells whether there is more to fetch.
+    `rows` are those that it changed, where that is known; `more` tells whether there is more to fetch; `said` is the
+    node's own sentence where it ended with error.
     """
 
     word: str
     rows: int | None = None
     more: bool = False
+    said: str = ""
 
 
 class Relay:
@@ -97,8 +99,10 @@ class Relay:
                 raise Refusal(
                     "node", "The DuckDB node's error is too long to be shown: send a shorter statement"
                 )
-            await exchange.answer(self._error(first + await response.body(), node, texts))
-            return Outcome("error")
+            message = first + await response.body()
+            text = self._read(message)
+            await exchange.answer(self._error(message, text, node, texts))
+            return Outcome("error", said=text)
         exchange.begin(left)
         left -= len(first)
         more = has_more(first)
@@ -109,12 +113,15 @@ class Relay:
             await exchange.chunk(chunk, more=left > 0)
         return Outcome("ok", rows, more)
 
-    def _error(self, message: bytes, node: str, texts: Texts | None) -> bytes:
-        """What the client is told in place of `message`, an ERROR of `node`. Raises `Refusal`."""
+    def _read(self, message: bytes) -> str:
+        """The sentence in `message`, an ERROR. Raises `Refusal`."""
         try:
-            text = wire.parse_error(message)
+            return wire.parse_error(message)
         except WireError:
             raise Refusal("node", "The DuckDB node's error cannot be read: try again") from None
+
+    def _error(self, message: bytes, text: str, node: str, texts: Texts | None) -> bytes:
+        """What the client is told in place of `message`, an ERROR of `node` that says `text`. Raises `Refusal`."""
         if text == INVALID_ID:
             raise Refusal("ended", ENDED)
         if is_fault(text):

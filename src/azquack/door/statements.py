@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from azquack import wire
@@ -12,7 +12,7 @@ from azquack.door import natives
 from azquack.door.alarm import Alarm
 from azquack.door.audit import Audit, Told, about, told_of
 from azquack.door.checks import Checks
-from azquack.door.group import Groups, Insert
+from azquack.door.group import COMMIT_FAILED, Groups, Insert
 from azquack.door.inserts import Inserts
 from azquack.door.limits import Limits, Slots
 from azquack.door.ports import Principal, Verdict, Wall
@@ -20,10 +20,10 @@ from azquack.door.relay import Outcome, Relay
 from azquack.door.results import Results
 from azquack.door.sessions import NOT_QUACK_1, Session
 from azquack.door.transactions import Step, Transactions
-from azquack.errors import StatementError, UpstreamError, WireError
+from azquack.door.writes import Writes
+from azquack.errors import WireError
 from azquack.excerpt import Texts
 from azquack.http import Exchange, Gone, Refusal
-from azquack.sentences import ENDED, INVALID_ID
 from azquack.upstream import exchange as ask
 from azquack.wall.scope import Asked, Scope, answer, question
 
@@ -48,6 +48,7 @@ class Statements:
         native_names: bool,
         alone: bool,
         alarm: Alarm | None = None,
+        writes: Writes | None = None,
     ) -> None:
         self._relay = relay
         self._slots = slots
@@ -61,6 +62,7 @@ class Statements:
         self._native_names = native_names
         self._transactions = Transactions(alone=alone)
         self._alarm = alarm
+        self._writes = writes
         self._inserts = Inserts(limits.body_bytes)
 
     async def prepare(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
@@ -80,13 +82,13 @@ class Statements:
     async def _statement(self, exchange: Exchange, session: Session, header: wire.Header, sql: str) -> str:
         ours = False
         if self._native_names:
-            with _refusals():
+            with natives.refusals():
                 sql, ours = await natives.translate(sql, self._node(session))
         verdict = None if ours else await self._verdict(session, sql)
         if self._alarm and verdict and not verdict.allowed:
             await self._alarm.sound(exchange, session, verdict, sql)
         if self._native_names and not ours and (verdict is None or verdict.allowed):
-            with _refusals():
+            with natives.refusals():
                 await natives.prepare(sql, self._node(session), session.ticket.client)
         told = await self._told(session, sql)
         written = sql
@@ -183,7 +185,7 @@ class Statements:
         async with self._step(session, exchange, header, "") as step:
             made_here = session.transaction.open is not None and session.transaction.open.number is not None
             if self._native_names and not made_here and (verdict is None or verdict.allowed):
-                with _refusals():
+                with natives.refusals():
                     await natives.check_append(target.schema, target.table, self._node(session))
             step.outcome = await self._audited(exchange, session, verdict, work, table=table, kind="append")
             return step.outcome
@@ -199,7 +201,7 @@ class Statements:
             if verdict.asked <= asked:
                 return verdict
             asked |= verdict.asked
-            with _refusals("names"):
+            with natives.refusals("names"):
                 told = await self._text(session, question(self._wall.lake, asked))
             scope = answer(told, asked)
 
@@ -268,32 +270,18 @@ class Statements:
                 raise Refusal("wall", verdict.reason)
             outcome = await work()
         except Refusal as refusal:
-            outcome, more = Outcome("refused"), {"reason": refusal.reason}
+            said = str(refusal) if refusal.reason == COMMIT_FAILED else ""
+            outcome, more = Outcome("refused", said=said), {"reason": refusal.reason}
             refusal.audited = True
             raise
         except Gone:
             outcome = Outcome("gone")
             raise
         finally:
+            if self._writes is not None and verdict is not None:
+                self._writes.ended(verdict.kind, outcome)
             if self._audit is not None and entry is not None:
                 if outcome.rows is not None:
                     more["rows"] = outcome.rows
                 self._audit.finish(entry, outcome.word, **more, bytes=exchange.sent)
         return outcome.word
-
-
-@contextmanager
-def _refusals(reason: str = "natives") -> Iterator[None]:
-    """What goes wrong when the door asks the node in a client's session, as a `Refusal` for that client."""
-    try:
-        yield
-    except natives.Ambiguous as error:
-        raise Refusal("ambiguous", str(error)) from None
-    except natives.Changed as error:
-        raise Refusal("changed", str(error)) from None
-    except StatementError as error:
-        if str(error) == INVALID_ID:
-            raise Refusal("ended", ENDED) from None
-        raise Refusal(reason, str(error)) from None
-    except UpstreamError as error:
-        raise Refusal("node", str(error)) from None

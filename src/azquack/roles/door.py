@@ -33,6 +33,7 @@ def door(
     public: bool,
     leased: bool = False,
     on_demand: Mapping[Access, str] | None = None,
+    data_path: str = "",
 ) -> ChildSpec:
     """The door process `name` before `nodes`; ready when every one of `checks` is well.
 
@@ -40,7 +41,7 @@ def door(
 
     A `public` door lets in everybody whom the settings name, behind the wall; the other one lets in `token`
     only. A `leased` one answers only while the replica owns the catalog. `on_demand` are nodes that are
-    started when somebody needs one of that access.
+    started when somebody needs one of that access. To `data_path` people write through it ('': nobody does).
     """
 
     def plan(ports: Ports) -> Message:
@@ -64,6 +65,7 @@ def door(
             "public": public,
             "leased": leased,
             "on_demand": dict(on_demand or {}),
+            "data_path": data_path,
             "settings": revealed(settings),
         }
 

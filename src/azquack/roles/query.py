@@ -140,6 +140,7 @@ def children(
             room=written_by(settings),
             public=True,
             on_demand={"read": READER},
+            data_path=storage_for(settings).data_path if writers else "",
         ),
     ]
 
