@@ -17,6 +17,7 @@ from azquack.door.audit import Audit, about
 from azquack.door.group import Groups
 from azquack.door.limits import Limits, Rate, Slots
 from azquack.door.logins import Logins, StandsBy
+from azquack.door.messages import Messages
 from azquack.door.metrics import Metrics
 from azquack.door.ports import AskNode, Fence, Principals, Runaway, Wall, always, ignore, never, no_more
 from azquack.door.relay import Relay
@@ -93,6 +94,7 @@ class Door:
             wall=wall,
             audit=audit,
             results=self._results,
+            messages=Messages(limit.messages_bytes) if only_door else None,
             groups=Groups(fence, runaway, limit.statement_seconds, self.metrics) if group_commit else None,
             native_names=native_names,
             alarm=alarm,

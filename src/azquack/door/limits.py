@@ -47,6 +47,7 @@ class Limits:
     results: int = 64
     results_per_principal: int = 16
     result_seconds: float = 300.0
+    messages_bytes: int = 512 << 20
     queue: int = 500
     queue_seconds: float = 30.0
     node_wait_seconds: float = 10.0

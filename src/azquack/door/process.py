@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
-from azquack import sizes
+from azquack import machine, sizes
 from azquack.backup.metrics import BackupCollector
 from azquack.channel import Message
 from azquack.door.alarm import Alarm
@@ -49,6 +49,8 @@ CANARY_EVERY = 20.0
 CANARY_AGAIN = 2.0
 CANARY_TIMEOUT = 10.0
 REFRESH_EVERY = 30.0
+# The part of the memory that a node's messages may have; what makes them takes three times their bytes.
+MESSAGES = 48
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "::1", "localhost")
 # Those of DuckDB and its extensions: the ones of the lake and of a session are macros, whose bodies were checked.
@@ -256,6 +258,7 @@ def _limits(settings: Settings, *, public: bool) -> Limits:
         results=settings.results_limit,
         results_per_principal=settings.results_per_principal,
         result_seconds=settings.result_timeout,
+        messages_bytes=machine.memory_bytes() // settings.query_nodes // MESSAGES,
         queue=settings.queue_limit,
         queue_seconds=settings.queue_timeout,
         sessions=settings.sessions_limit,

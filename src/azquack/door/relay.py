@@ -28,13 +28,14 @@ class Outcome(NamedTuple):
     """How a request ended: ok, error, broken, refused or gone.
 
     `rows` are those that it changed, where that is known; `more` tells whether there is more to fetch; `said` is the
-    node's own sentence where it ended with error.
+    node's own sentence where it ended with error; `bytes` is the size of the answer.
     """
 
     word: str
     rows: int | None = None
     more: bool = False
     said: str = ""
+    bytes: int = 0
 
 
 class Relay:
@@ -111,7 +112,7 @@ class Relay:
         while chunk := await response.read():
             left -= len(chunk)
             await exchange.chunk(chunk, more=left > 0)
-        return Outcome("ok", rows, more)
+        return Outcome("ok", rows, more, bytes=response.length)
 
     def _read(self, message: bytes) -> str:
         """The sentence in `message`, an ERROR. Raises `Refusal`."""

@@ -15,6 +15,7 @@ from azquack.door.checks import Checks
 from azquack.door.group import COMMIT_FAILED, Groups, Insert
 from azquack.door.inserts import Inserts
 from azquack.door.limits import Limits, Slots
+from azquack.door.messages import Messages
 from azquack.door.ports import Principal, Verdict, Wall
 from azquack.door.relay import Outcome, Relay
 from azquack.door.results import Results
@@ -45,6 +46,7 @@ class Statements:
         audit: Audit | None,
         groups: Groups | None,
         results: Results | None,
+        messages: Messages | None,
         native_names: bool,
         alone: bool,
         alarm: Alarm | None = None,
@@ -59,6 +61,7 @@ class Statements:
         self._audit = audit
         self._groups = groups
         self._results = results
+        self._messages = messages
         self._native_names = native_names
         self._transactions = Transactions(alone=alone)
         self._alarm = alarm
@@ -151,7 +154,7 @@ class Statements:
         # Where the client or the node broke off, what is there of a result stays until it is dropped.
         more: bool | None = True
         try:
-            outcome = await work
+            outcome = await self._sized(session, work)
             more = outcome.more if outcome.word == "ok" else failed
             return outcome
         except Refusal:
@@ -159,6 +162,15 @@ class Statements:
             raise
         finally:
             self._results.end(session, more=more)
+
+    async def _sized(self, session: Session, work: Awaitable[Outcome]) -> Outcome:
+        """Does `work`, for which its node makes a message."""
+        if self._messages is None:
+            return await work
+        async with self._messages.hold(session.node, session.principal.name) as answer:
+            outcome = await work
+            answer.bytes, answer.more = outcome.bytes, outcome.more
+            return outcome
 
     async def append(self, exchange: Exchange, session: Session, header: wire.Header) -> str:
         """Adds the rows of an APPEND; the outcome. Raises `Refusal`, `Gone`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from azquack.sql import Statement, literal, plain
 
-# How a session shows times is its own business; DuckDB keeps these per session.
-OPEN_SETTINGS = ("TimeZone", "Calendar")
+# How a session shows times is its own business; DuckDB keeps these per session. The third is the gateway's, which fits
+# messages to what is asked of a node at once: the policy lets no user set it.
+OPEN_SETTINGS = ("TimeZone", "Calendar", "quack_fetch_batch_chunks")
 
 
 def lockdown(data_path: str) -> tuple[Statement, ...]:
