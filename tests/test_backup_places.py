@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
@@ -279,6 +281,49 @@ def test_what_the_catalog_knows_of_its_backups_is_protected_without_a_setting(tm
     damaged = protection_in(place, a_state(5), noted)
     assert "20260101T000000.000000Z.json is damaged" in damaged.reason
     assert not damaged.wrong
+
+
+def a_catalog(scratch: Path, path: str) -> bytes:
+    """A packed catalog that names one file."""
+    file = scratch / path
+    with duckdb.connect(str(file)) as connection:
+        for table in ("ducklake_data_file", "ducklake_delete_file"):
+            connection.execute(f"CREATE TABLE {table} (path VARCHAR)")
+        connection.execute("INSERT INTO ducklake_data_file VALUES (?)", [path])
+    return gzip.compress(file.read_bytes())
+
+
+def test_a_backup_that_was_pruned_meanwhile_is_passed_over_and_a_lost_place_is_not(tmp_path: Path) -> None:
+    place = DirectoryPlace(tmp_path / "place")
+    content = Content(place, tmp_path / "scratch")
+    made = []
+    for number in range(3):
+        packed = a_catalog(tmp_path, f"{number}.parquet")
+        taken = dataclasses.replace(
+            a_backup(NOW + timedelta(hours=number), number, epoch=3),
+            size=len(packed), sha256=hashlib.sha256(packed).hexdigest(),
+        )  # fmt: skip
+        content.put(taken.file, packed)
+        content.put(taken.manifest_file, taken.dump())
+        made.append(taken)
+    found = protection_in(place, a_state(2), [Noted(place.uri, True)])
+    assert list(found.named()) == [{"2.parquet"}, {"1.parquet"}, {"0.parquet"}]
+    for name in (made[0].file, made[0].manifest_file):
+        place.delete(name)
+    assert list(found.named()) == [{"2.parquet"}, {"1.parquet"}]
+    shutil.rmtree(place.path)
+    with pytest.raises(BackupError, match="cannot be read"):
+        list(found.named())
+
+
+def test_another_lakes_backups_in_the_place_protect_everything(tmp_path: Path) -> None:
+    place = DirectoryPlace(tmp_path / "place")
+    content = Content(place, tmp_path / "scratch")
+    content.backup(a_backup(NOW, 5, epoch=3))
+    content.backup(a_backup(NOW - timedelta(hours=1), 5, 3, OTHER))
+    found = protection_in(place, a_state(5), [Noted(place.uri, True)])
+    assert f"holds backups of another lake ({OTHER})" in found.reason
+    assert found.wrong
 
 
 def test_a_place_that_this_shell_cannot_read_protects_everything(tmp_path: Path) -> None:

@@ -45,13 +45,24 @@ class Protection:
         for backups, wanted in self.kept:
             with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
                 path = Path(scratch) / "catalog.duckdb"
-                backups.fetch(wanted, path)
+                try:
+                    backups.fetch(wanted, path)
+                except BackupError:
+                    if self._pruned(backups, wanted):
+                        continue
+                    raise
                 try:
                     yield _names_in(path)
                 except duckdb.Error as error:
                     raise BackupError(
                         f"the backup {wanted.name} cannot be opened: {first_line(error)}"
                     ) from None
+
+    def _pruned(self, backups: Backups, wanted: Manifest) -> bool:
+        """Whether the retention removed `wanted` meanwhile: it leaves the newest, and a place that is away has none."""
+        newest = next(each for place, each in self.kept if place is backups)
+        names = backups.place.names()
+        return wanted.manifest_file not in names and newest.manifest_file in names
 
 
 def _names_in(catalog: Path) -> set[str]:
@@ -97,7 +108,7 @@ def protection(settings: Settings, state: State | None, noted: Sequence[Noted] |
             raise BackupError(
                 "a restore is under way, or was cut short: finish it with azquack restore, then maintain"
             )
-        if reason := _gone(found, uri, taken) or _older(found, state):
+        if reason := _gone(found, uri, taken) or _mixed(found, uri) or _older(found, state):
             return Protection(reason=reason, wrong=True)
         reasons += [f"kept: {each.name} is damaged, and may need them" for each in found.damaged]
         kept += [(backups, each) for each in found.backups]
@@ -123,6 +134,14 @@ def _gone(found: Inventory, uri: str, taken: bool) -> str:
         f"backups were taken to {uri}, and none of this lake is there any more: bring the place back, or have the "
         "catalog forget it with azquack backup forget"
     )
+
+
+def _mixed(found: Inventory, uri: str) -> str:
+    """The place may be another one than that in which this lake's backups lie."""
+    if not found.lake or not found.foreign:
+        return ""
+    others = ", ".join(sorted({each.lake for each in found.foreign}))
+    return f"{uri} holds backups of another lake ({others}): bring the right place back, or move those away"
 
 
 def _older(found: Inventory, state: State | None) -> str:
