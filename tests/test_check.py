@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from azquack.backup.manifest import Manifest
@@ -389,3 +390,22 @@ def test_what_is_no_catalog_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "x.duckdb").write_text("no database at all")
     with pytest.raises(LakeError, match="is no catalog of a lake"):
         metadata.damage(tmp_path / "x.duckdb")
+
+
+def test_numbers_that_parquet_did_not_keep_are_found(lake: DiskLake) -> None:
+    large, extreme = "9007199254740993", "170141183460469231731687303715884105727"
+    many = "FROM range(50) r(i)"
+    lake.lake(
+        f"CREATE TABLE fine AS SELECT {{'n': [9007199254740991::HUGEINT], 'd': 1e300}} AS s {many}",
+        f"CREATE TABLE lossy AS SELECT {{'n': [{large}::HUGEINT], 'd': 1e300}} AS s {many}",
+    )
+    [finding] = found(lake)
+    assert (finding.rule.name, finding.serious) == ("inexact-number", False)
+    assert "main.lossy" in finding.subject
+    lake.lake(f"CREATE TABLE lost AS SELECT i, {extreme}::HUGEINT AS n {many}")
+    assert names(found(lake)) == {"inexact-number", "unreadable-number"}
+    with pytest.raises(duckdb.ConversionException):
+        lake.lake("FROM lost")
+    lake.lake("ALTER TABLE lost DROP COLUMN n", "DROP TABLE lossy")
+    assert lake.lake("SELECT count(*) FROM lost") == [(50,)]
+    assert found(lake) == []

@@ -218,10 +218,14 @@ class Node:
             # Brings an event loop, 6 MB that a catalog's node, which has no link, need not hold.
             from azquack.link.commits import CommittedFiles
             from azquack.link.link import CatalogLink
-            from azquack.stored import missing
+            from azquack.stored import largest, missing
 
             # It asks once there are commits, for which the lake must be open.
-            stored = CommittedFiles(lake.data_path, lambda paths: missing(self.connection.cursor(), paths))
+            stored = CommittedFiles(
+                lake.data_path,
+                lambda paths: missing(self.connection.cursor(), paths),
+                lambda path, columns: largest(self.connection.cursor(), path, columns),
+            )
             self._link = CatalogLink(lake.link, lake.token, stored)
             metadata = quack(f"quack:127.0.0.1:{self._link.start()}", self._link.token)
         with self._beside() as connection:

@@ -1,12 +1,13 @@
-"""Whether files of a lake are there, wherever DuckDB can read."""
+"""What the files of a lake are like, wherever DuckDB can read, for a commit that names them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
 
+from azquack import doubles
 from azquack.errors import StatementError
 from azquack.sql import first_line
 
@@ -22,6 +23,21 @@ def missing(cursor: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> list[str
     if remote and not gone and not _there(cursor, remote):
         gone = [each for each in remote if not _there(cursor, [each])]
     return gone
+
+
+def largest(cursor: duckdb.DuckDBPyConnection, path: str, columns: Collection[int]) -> float:
+    """The largest number in these columns of `path`. Raises `StatementError` when nobody can tell.
+
+    Of an encrypted file nothing is known: 0.
+    """
+    try:
+        return doubles.largest(cursor, path, columns)
+    except duckdb.Error as error:
+        if "encrypted" in str(error):
+            return 0.0
+        raise StatementError(
+            f"The transaction was not committed: its files cannot be read: {first_line(error)}"
+        ) from None
 
 
 def _there(cursor: duckdb.DuckDBPyConnection, paths: list[str]) -> bool:

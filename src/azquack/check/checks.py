@@ -10,7 +10,7 @@ import duckdb
 
 from azquack.backup.manifest import Manifest
 from azquack.check import deep as deeper
-from azquack.check import deletes, files, footers, inlined, metadata
+from azquack.check import deletes, files, footers, inlined, metadata, numbers
 from azquack.check.finding import Finding
 from azquack.errors import LakeError
 from azquack.settings import Settings
@@ -57,6 +57,7 @@ def run(
                 found += files.orphans(connection, metadata.NAME, datetime.now(UTC), age)
             if not quick:
                 found += footers.compare(connection, metadata.NAME)
+                found += numbers.inexact(connection, metadata.NAME)
                 found += deletes.doubled(connection, metadata.NAME)
                 found += inlined.unkept(connection, metadata.NAME)
             if deep is not None:

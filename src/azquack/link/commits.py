@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from azquack import sizes, wire
 from azquack.errors import CatalogAwayError, OutcomeError, StatementError, UpstreamError
-from azquack.link import files, statements, values
+from azquack.link import files, numbers, statements, values
 from azquack.link.catalog import Catalog, Counters, Hold, LostSession, Session
 from azquack.link.turns import Turns
 
@@ -24,16 +24,20 @@ FRAME = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class CommittedFiles:
-    """The storage of the lake, as a commit asks it: `missing` gives those of the paths that are not there."""
+    """The storage of the lake, as a commit asks it.
+
+    `missing` gives those of the paths that are not there, `largest` the largest number in columns of one.
+    """
 
     data_path: str
     missing: files.Missing
+    largest: numbers.Largest
 
 
 class Commits:
     """Runs DuckLake's batches. `name` says in each snapshot's `commit_extra_info` which node made it.
 
-    With `files` it refuses a commit whose Parquet files are gone.
+    With `files` it refuses a commit whose Parquet files are gone, or hold other numbers than were inserted.
     """
 
     def __init__(
@@ -58,7 +62,9 @@ class Commits:
         snapshot = statements.snapshot_of(sql)
         if statements.is_mixed(sql):
             raise StatementError(statements.MIXED)
-        await self._look_for_files(sql, hold)
+        if self._files is not None:
+            await self._look_for_files(self._files, sql, hold)
+            await self._look_into_files(self._files, sql, hold)
         async with self._turns.take(len(sql), hold):
             if (self._catalog.generation, snapshot) > self._newest:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
@@ -82,12 +88,27 @@ class Commits:
             await self._late.turn()
         raise StatementError(statements.duplicate(snapshot))
 
-    async def _look_for_files(self, sql: str, hold: Hold) -> None:
-        if self._files is None or not (named := files.named(sql, time.time())):
+    async def _look_for_files(self, stored: CommittedFiles, sql: str, hold: Hold) -> None:
+        if named := files.named(sql, time.time()):
+            directories = await self._asked(files.question(named), hold)
+            await files.refuse_missing(files.paths(named, directories, sql, stored.data_path), stored.missing)
+
+    async def _look_into_files(self, stored: CommittedFiles, sql: str, hold: Hold) -> None:
+        if not (doubtful := numbers.doubtful(sql)):
             return
-        answer, _ = await read(self._catalog, files.question(named), hold)
-        found = files.paths(named, wire.parse_text(answer), sql, self._files.data_path)
-        await files.refuse_missing(found, self._files.missing)
+        huge = numbers.huge(doubtful, await self._asked(numbers.question(doubtful), hold), sql)
+        if huge:
+            directories = await self._asked(files.question([each.file for each in huge]), hold)
+            found = [
+                (path, each.columns)
+                for each in huge
+                for path in files.paths([each.file], directories, sql, stored.data_path)
+            ]
+            await numbers.refuse_inexact(found, stored.largest)
+
+    async def _asked(self, question: str, hold: Hold) -> str:
+        answer, _ = await read(self._catalog, question, hold)
+        return wire.parse_text(answer)
 
     async def write(self, sql: str, hold: Hold) -> bytes:
         """Runs a write that makes no snapshot; as `commit`, but a lost answer is always an `OutcomeError`."""
