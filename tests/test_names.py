@@ -22,7 +22,8 @@ import pytest
 from azquack import extensions
 from azquack.principals import Grant, Principal, Role
 from azquack.wall.scope import Asked, Kind, Scope, answer, question
-from azquack.wall.wall import Verdict, Wall
+from azquack.wall.verdict import Verdict
+from azquack.wall.wall import Wall
 
 READER = Principal("ann", Role.READER, "f")
 WRITER = Principal("bob", Role.WRITER, "f")
@@ -472,7 +473,8 @@ def test_the_body_of_a_view_is_read_where_duckdb_binds_it(wall: Wall) -> None:
     there = Scope(asked=first.asked, found=frozenset({("table", "lake", "s", "secret")}))
     assert "No grant to select on s.secret" in wall.check(guy, sql, there).reason
     not_there = Scope(asked=first.asked, found=frozenset({("table", "lake", "main", "secret")}))
-    assert wall.check(guy, sql, not_there).sql == "CREATE VIEW lake.s.v AS FROM lake.main.secret"
+    body = "WITH azquack_maker AS (SELECT 'guy') FROM lake.main.secret"
+    assert wall.check(guy, sql, not_there).sql == f"CREATE VIEW lake.s.v AS {body}"
 
 
 def test_what_has_no_names_is_sent_as_it_came(wall: Wall) -> None:

@@ -1,8 +1,9 @@
 """A door in a process of its own: `python -m tests.door.run_door` reads its plan from standard input.
 
 The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
-"native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool, "only_door": bool,
-"trusted_proxies": text, "fence": bool}`; further lines are `{"nodes": [...]}`, `{"revoke": name}`,
+"book": path or null, "native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool,
+"only_door": bool, "trusted_proxies": text, "fence": bool}`; a `book` is a real file of principals in their place;
+further lines are `{"nodes": [...]}`, `{"revoke": name}`,
 `{"drain": name}`, `{"fence": bool}` or `{"standby": bool}`.
 The port is printed once it accepts, then a line per node asked for or statement abandoned.
 """
@@ -27,8 +28,9 @@ from azquack.door.ports import Access, NodeAddress, Principal
 from azquack.door.routing import Nodes
 from azquack.door.seal import Seal
 from azquack.door.server import DoorServer, Listening
+from azquack.door.views import LakeViews
+from azquack.principals import FileSource, Principals, Role
 from azquack.principals import Principal as Person
-from azquack.principals import Role
 from azquack.wall.wall import Wall
 
 # Looking up this token takes as long as an issuer of JWTs that does not answer.
@@ -54,6 +56,12 @@ class People:
         known = [person for person in self._people.values() if person.name == name]
         return known[0] if known and known[0].fingerprint == fingerprint else None
 
+    def restricted(self) -> bool:
+        return False
+
+    def named(self, name: str) -> list[Person]:
+        return []
+
     def revoke(self, name: str) -> None:
         self._people = {token: person for token, person in self._people.items() if person.name != name}
 
@@ -70,13 +78,16 @@ async def main() -> None:
     if plan.get("audit"):
         audit = Audit(_appender(Path(plan["audit"])), text=True)
     fence, standby = plan.get("fence", True), False
+    wall = Wall() if plan.get("wall") else None
+    who = Principals([FileSource(Path(plan["book"]))]) if plan.get("book") else people
     door = Door(
         nodes=nodes,
-        principals=people,
+        principals=who,
         seal=Seal(plan["secret"]),
         limits=Limits(**plan.get("limits", {})),
         audit=audit,
-        wall=Wall() if plan.get("wall") else None,
+        wall=wall,
+        views=LakeViews(wall, who, 60.0, alone=plan.get("only_door", False)) if wall else None,
         native_names=plan.get("native_names", True),
         group_commit=plan.get("group_commit", False),
         only_door=plan.get("only_door", False),

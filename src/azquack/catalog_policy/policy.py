@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from azquack.catalog_policy.grammar import HEAD, Form, Grammar, Step, head_of
 from azquack.check.rules import METADATA
 from azquack.keeper import PASSING
 from azquack.wall.scope import Asked
+
+if TYPE_CHECKING:
+    from azquack.wall.views import Read
 
 SENTENCE = (
     "The catalog refused this: it is no statement that DuckLake 1.5.5 or AzQuack sends. Nothing of it was run, and "
@@ -44,6 +48,7 @@ class Verdict:
     sql: str | None = None
     touches: bool = False
     asked: frozenset[Asked] = frozenset()
+    reads: frozenset[Read] = frozenset()
 
 
 class CatalogPolicy:

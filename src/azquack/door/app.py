@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from azquack import wire
 from azquack.door.alarm import Alarm
@@ -30,6 +31,9 @@ from azquack.door.writes import Writes
 from azquack.errors import WireError
 from azquack.http import Exchange, Gone, Refusal
 
+if TYPE_CHECKING:
+    from azquack.door.views import LakeViews
+
 log = logging.getLogger(__name__)
 
 KINDS = wire.MessageType
@@ -43,7 +47,8 @@ AUDITED_REFUSALS = 1.0
 class Door:
     """Answers each `Exchange`. Everything it needs is given to it; it starts nothing and closes nothing.
 
-    `wall` is None where the one principal may do everything; `alarm` is sounded at what it refuses, where that
+    `wall` is None where the one principal may do everything; `views` holds what is read through views against their
+    makers' rights; `alarm` is sounded at what it refuses, where that
     cannot be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node;
     `read_only` sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it
     counts open results, watches transactions, and with `group_commit` gathers small inserts; `writes` is told how
@@ -59,6 +64,7 @@ class Door:
         principals: Principals,
         seal: Seal,
         wall: Wall | None = None,
+        views: LakeViews | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
         audit: Audit | None = None,
@@ -92,6 +98,7 @@ class Door:
             slots,
             limit,
             wall=wall,
+            views=views,
             audit=audit,
             results=self._results,
             messages=Messages(limit.messages_bytes) if only_door else None,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     # Brings the settings, which a node that only knows `Access` need not hold.
+    from azquack.principals.principal import Grant
+    from azquack.principals.principal import Principal as Person
     from azquack.wall.scope import Asked, Scope
+    from azquack.wall.views import Read
 
 Access = Literal["read", "write"]
 RoleName = Literal["reader", "writer", "admin"]
@@ -25,6 +28,8 @@ class Principal(Protocol):
     def fingerprint(self) -> str: ...
     @property
     def expires(self) -> float | None: ...
+    @property
+    def grants(self) -> tuple[Grant, ...] | None: ...
 
 
 class Principals(Protocol):
@@ -36,13 +41,19 @@ class Principals(Protocol):
     def current(self, name: str, fingerprint: str) -> Principal | None:
         """The principal of a session that was opened before; None when it was revoked since."""
 
+    def restricted(self) -> bool:
+        """Whether anybody has grants."""
+
+    def named(self, name: str) -> Sequence[Person]:
+        """Those who are called `name` in a book, where rights are given and taken; nobody when it is in none."""
+
 
 class Verdict(Protocol):
     """Whether a statement is allowed; `kind` is for the audit log, `reason` for the user.
 
     `sql` is what the node shall run in its place, None for itself. `plain`: it leaves nothing behind in its session.
     `rows`: so many literal rows it inserts, if that is all it does. `touches`: bare names may mean something else in
-    its session afterwards. `asked`: names that its node must be asked for first.
+    its session afterwards. `asked`: names that its node must be asked for first. `reads`: what it reads of the lake.
     """
 
     @property
@@ -61,6 +72,8 @@ class Verdict(Protocol):
     def touches(self) -> bool: ...
     @property
     def asked(self) -> frozenset[Asked]: ...
+    @property
+    def reads(self) -> frozenset[Read]: ...
 
 
 class Wall(Protocol):

@@ -39,6 +39,7 @@ from azquack.tokens import token_source_for
 from azquack.upstream import Session, Upstream
 
 if TYPE_CHECKING:
+    from azquack.door.views import LakeViews
     from azquack.sidecar import SidecarServer
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ class DoorProcess:
 
     async def start(self) -> None:
         """Returns when both listen; the sidecar answers a moment later. Raises `StartError`."""
-        door = self._made(await self._wall())
+        door = self._made(*await self._policies())
         registry = door.metrics.registry
         registry.register(BackupCollector(self._replica.backup))
         registry.register(ReplicaCollector(self._replica))
@@ -140,16 +141,19 @@ class DoorProcess:
             return principals_for(self._settings, token_source_for(self._settings))
         return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
 
-    async def _wall(self) -> Wall | None:
+    async def _policies(self) -> tuple[Wall, LakeViews | None]:
         """What a public door lets people run, and the door of a catalog whoever has the internal token."""
         if not self._plan["public"]:
             from azquack.catalog_policy.policy import CatalogPolicy
 
-            return CatalogPolicy()
+            return CatalogPolicy(), None
         # With it comes a DuckDB, 17 MB that a door without a wall need not hold.
+        from azquack.door.views import LakeViews
         from azquack.wall.wall import Wall
 
-        return Wall(functions=await self._functions())
+        wall = Wall(functions=await self._functions())
+        longest, alone = self._settings.statement_timeout, self._is_only_door()
+        return wall, LakeViews(wall, self._principals, longest, alone=alone)
 
     async def _functions(self) -> list[str]:
         """The names of a node's own functions: one that nobody has reviewed must not pass for a macro.
@@ -164,16 +168,16 @@ class DoorProcess:
             return names.split()
         return []
 
-    def _made(self, wall: Wall | None) -> Door:
+    def _made(self, wall: Wall, views: LakeViews | None) -> Door:
         settings = self._settings
-        audit, metrics = None, Metrics()
-        if settings.audit_log:
-            audit = Audit(appending(settings.audit_log), text=settings.audit_text)
+        metrics, file = Metrics(), settings.audit_log
+        audit = Audit(appending(file), text=settings.audit_text) if file else None
         return Door(
             nodes=self._nodes,
             principals=self._principals,
             seal=Seal(self._plan["seal"]),
             wall=wall,
+            views=views,
             limits=_limits(settings, public=bool(self._plan["public"])),
             metrics=metrics,
             # The catalog's door has the statements of query nodes: of them, only an alarm is worth a line.
@@ -217,7 +221,7 @@ class DoorProcess:
         """Log in through the door as a user does, and read; seconds until the next time."""
         if self._replica.standby:
             return CANARY_AGAIN
-        host = "127.0.0.1" if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
+        host = LOOPBACK if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
         upstream = Upstream(host, self.port)
         try:
             async with asyncio.timeout(CANARY_TIMEOUT):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azquack import wire
 from azquack.door import natives
@@ -28,6 +28,9 @@ from azquack.http import Exchange, Gone, Refusal
 from azquack.upstream import exchange as ask
 from azquack.wall.scope import Asked, Scope, answer, question
 
+if TYPE_CHECKING:
+    from azquack.door.views import LakeViews
+
 WHOLE_BYTES = 1 << 20
 # Characters up to which the policy of a catalog reads a text at once.
 LONG = 16 << 10
@@ -43,6 +46,7 @@ class Statements:
         limits: Limits,
         *,
         wall: Wall | None,
+        views: LakeViews | None,
         audit: Audit | None,
         groups: Groups | None,
         results: Results | None,
@@ -56,6 +60,7 @@ class Statements:
         self._slots = slots
         self._limits = limits
         self._wall = wall
+        self._views = views
         # The catalog's texts come from our own link, and its policy reads them in linear time: no process is needed.
         self._checks = Checks(wall, limits.queue_seconds) if wall and not alarm else None
         self._audit = audit
@@ -106,7 +111,7 @@ class Statements:
             exchange,
             session,
             verdict,
-            lambda: self._opened(exchange, session, inner, insert, Texts(written, sql)),
+            lambda: self._opened(exchange, session, verdict, inner, insert, Texts(written, sql)),
             told=told,
         )
 
@@ -138,11 +143,23 @@ class Statements:
             self._results.close(session)
 
     async def _opened(
-        self, exchange: Exchange, session: Session, message: bytes, insert: Insert | None, texts: Texts
+        self,
+        exchange: Exchange,
+        session: Session,
+        verdict: Verdict | None,
+        message: bytes,
+        insert: Insert | None,
+        texts: Texts,
     ) -> Outcome:
+        if self._views is not None and verdict is not None:
+            await self._views.check(session, verdict.reads)
         if self._results is not None:
             await self._results.admit(session)
-        return await self._counted(session, self._run(exchange, session, message, insert, texts))
+        try:
+            return await self._counted(session, self._run(exchange, session, message, insert, texts))
+        finally:
+            if self._views is not None and verdict is not None:
+                self._views.changed(verdict.kind)
 
     async def _counted(
         self, session: Session, work: Awaitable[Outcome], failed: bool | None = False

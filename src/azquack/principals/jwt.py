@@ -126,6 +126,12 @@ class JwtSource:
         found = Principal(name, Role(rest[0]), fingerprint, expires=float(rest[1]))
         return found if float(rest[1]) > self._clock() else None
 
+    def restricted(self) -> bool:
+        return False
+
+    def named(self, name: str) -> Principal | None:
+        """Nobody: a token says what its bearer may do, and nobody takes that back."""
+
     def refresh(self) -> None:
         """Nothing: keys are fetched when a token needs them."""
 

@@ -30,6 +30,12 @@ class Source(Protocol):
         Quick: asked for each request of a session.
         """
 
+    def restricted(self) -> bool:
+        """Whether anybody in it has grants."""
+
+    def named(self, name: str) -> Principal | None:
+        """The principal of that name, where it is a book, in which rights are given and taken by name."""
+
     def refresh(self) -> None:
         """Reads anew what may have changed; may block. Raises `TokenError` and keeps what it knew."""
 
@@ -45,6 +51,14 @@ class Principals:
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
         return next((found for source in self._sources if (found := source.current(name, fingerprint))), None)
+
+    def restricted(self) -> bool:
+        """Whether anybody has grants."""
+        return any(source.restricted() for source in self._sources)
+
+    def named(self, name: str) -> list[Principal]:
+        """Those who are called `name`, of each book one at most."""
+        return [found for source in self._sources if (found := source.named(name))]
 
     def refresh(self) -> None:
         """Refreshes every source; an error in one is logged and does not keep the others back."""
@@ -71,6 +85,12 @@ class PublicToken:
         mine = self._principal
         return mine if (name, fingerprint) == (mine.name, mine.fingerprint) else None
 
+    def restricted(self) -> bool:
+        return False
+
+    def named(self, name: str) -> Principal | None:
+        """Nobody: it says who may come in, and no more of them."""
+
     def refresh(self) -> None:
         """Nothing: the token is fixed for the life of the process."""
 
@@ -85,6 +105,7 @@ class TextSource:
         self._read = read
         self._by_hash: dict[str, Principal] = {}
         self._by_name: dict[str, Principal] = {}
+        self._restricted = False
         self.refresh()
 
     def authenticate(self, token: str) -> Principal | None:
@@ -94,12 +115,19 @@ class TextSource:
         found = self._by_name.get(name)
         return found if found and hmac.compare_digest(found.fingerprint, fingerprint) else None
 
+    def restricted(self) -> bool:
+        return self._restricted
+
+    def named(self, name: str) -> Principal | None:
+        return self._by_name.get(name)
+
     def refresh(self) -> None:
         self._take(book.Book.parse(self._read()))
 
     def _take(self, known: book.Book) -> None:
         self._by_hash = {record.token_sha256: record.principal() for record in known.records}
         self._by_name = {record.name: record.principal() for record in known.records}
+        self._restricted = any(record.grants is not None for record in known.records)
 
 
 class FileSource(TextSource):
@@ -120,6 +148,14 @@ class FileSource(TextSource):
     def current(self, name: str, fingerprint: str) -> Principal | None:
         self._look()
         return super().current(name, fingerprint)
+
+    def restricted(self) -> bool:
+        self._look()
+        return super().restricted()
+
+    def named(self, name: str) -> Principal | None:
+        self._look()
+        return super().named(name)
 
     def refresh(self) -> None:
         # Noted last: another thread must not take what it knows for what is in the file.

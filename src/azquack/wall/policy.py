@@ -12,6 +12,7 @@ from azquack.wall.reader import Target
 from azquack.wall.resolve import SYSTEM, SYSTEM_SCHEMAS, Resolver, Rights, Work
 from azquack.wall.scope import MAIN, TEMP, Kind
 from azquack.wall.tree import Name
+from azquack.wall.views import Read
 
 # Nothing is made in these, and one that names them means DuckDB's own.
 _OTHER_CATALOGS = frozenset({"memory", SYSTEM})
@@ -46,6 +47,8 @@ class Policy:
         if len(parts) == 1 or catalog != TEMP:
             self._refuse_file(catalog, schema, name.table)
         self._granted(work, "select", catalog, schema, name.table)
+        if catalog == self._lake:
+            work.reads.add(Read(schema, name.table, past))
 
     def function(self, work: Work, piece: Piece, name: Name, offset: int, allowed: frozenset[str]) -> None:
         """A function that a query calls; `allowed` are those of DuckDB's that may stand there."""

@@ -13,6 +13,7 @@ from azquack.wall.piece import Piece
 from azquack.wall.scope import MAIN, TEMP, Asked, Kind, Scope
 from azquack.wall.splice import Edits
 from azquack.wall.tree import NOWHERE
+from azquack.wall.views import Read
 
 SYSTEM = "system"
 SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
@@ -21,17 +22,19 @@ _BARE = frozenset({MAIN, *SYSTEM_SCHEMAS})
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What somebody may do."""
+    """What somebody may do; `maker` is whose name a view made with them bears, and empty without grants."""
 
     role: Role
     grants: tuple[Grant, ...] | None
+    maker: str = ""
 
 
 @dataclass(slots=True)
 class Work:
     """A statement while it is checked. `body` is the schema of the view whose body is being read.
 
-    `asked` are the names that its node must be asked for before it can be said what they are.
+    `asked` are the names that its node must be asked for before it can be said what they are; `reads` is what it reads
+    of the lake.
     """
 
     rights: Rights
@@ -39,6 +42,7 @@ class Work:
     text: Text
     edits: Edits = field(default_factory=Edits)
     asked: set[Asked] = field(default_factory=set)
+    reads: set[Read] = field(default_factory=set)
     body: str | None = None
     _index: dict[int, int] = field(default_factory=dict)
 

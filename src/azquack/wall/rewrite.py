@@ -210,6 +210,7 @@ def _create(reader: Reader, write: Write) -> None:
             reader.group()
         bare(reader, write, "as")
         reader.need("as")
+        write.body = reader.at
         if what == "table" and not reader.drop_end("with", "no", "data"):
             reader.drop_end("with", "data")
         _add(reader, write, reader.rest())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from azquack.principals.principal import Principal, Role, folded
@@ -22,6 +22,8 @@ from azquack.wall.rewrite import take_apart
 from azquack.wall.scope import MAIN, Asked, Scope
 from azquack.wall.shape import CHARACTERS, checked_size
 from azquack.wall.tree import is_constant, uses
+from azquack.wall.verdict import Effect, Verdict
+from azquack.wall.views import FORGED, MAKER, View, read, sign
 from azquack.wall.write import Write
 
 _READS = frozenset({"SELECT", "EXPLAIN", "TRANSACTION", "SET"})
@@ -47,37 +49,6 @@ _COMPUTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """`kind` names the statement for the audit log (`SELECT`, `INSERT`, … or `UNKNOWN`).
-
-    `reason` is a sentence for the user when it is not allowed, and empty when it is; `sql` is then what the node
-    shall run, with each name in full. `plain` says that it leaves nothing in its session: no transaction, setting or
-    temporary table. `rows` is how many literal rows it inserts, if it is nothing but one INSERT of these: it then means
-    the same in all sessions that ran plain statements only. `touches` says that bare names may mean something else in
-    its session afterwards. With `asked` there is no verdict yet: the session's node must say where these names stand.
-    """
-
-    allowed: bool
-    kind: str
-    reason: str = ""
-    plain: bool = False
-    rows: int = 0
-    sql: str | None = None
-    touches: bool = False
-    asked: frozenset[Asked] = frozenset()
-
-
-@dataclass(slots=True)
-class _Effect:
-    """What one statement does, and its text for the node."""
-
-    sql: str
-    plain: bool = False
-    rows: int = 0
-    touches: bool = False
-
-
 class Wall:
     """Checks statements for the lake `lake`.
 
@@ -94,6 +65,7 @@ class Wall:
         self._longest = longest
         self._parser = Parser()
         self._remembered = lru_cache(maxsize=1024)(self._judge)
+        self._views = lru_cache(maxsize=1024)(lambda sql, schema: read(sql, schema, self._lake, self._parser))
 
     def __reduce__(self) -> tuple[type[Wall], tuple[str, tuple[str, ...], int]]:
         """The same policy in another process: its parser is made anew there."""
@@ -116,12 +88,18 @@ class Wall:
         """
         if principal.grants is not None and not (scope.untouched and scope.schema == MAIN):
             scope = replace(scope, schema=MAIN, untouched=True)
-        rights = Rights(principal.role, principal.grants)
+        rights = Rights(
+            principal.role, principal.grants, principal.name if principal.grants is not None else ""
+        )
         try:
             checked_size(sql, self._longest)
         except Refused as error:
             return Verdict(False, "UNKNOWN", _sentence(error))
         return (self._remembered if len(sql) <= _CACHED_LENGTH else self._judge)(rights, sql, scope)
+
+    def view(self, sql: str, schema: str) -> View:
+        """The view of the lake's `schema` that a node tells as `sql`."""
+        return self._views(sql, schema)
 
     def check_append(self, principal: Principal, schema: str, table: str) -> Verdict:
         """Whether `principal` may append rows to `schema.table`, as a native INSERT does."""
@@ -138,7 +116,7 @@ class Wall:
 
     def _judge(self, rights: Rights, sql: str, scope: Scope) -> Verdict:
         kinds: list[str] = []
-        effects: list[_Effect] = []
+        effects: list[Effect] = []
         asked: set[Asked] = set()
         touched = False
         try:
@@ -166,6 +144,7 @@ class Wall:
             sql=";\n".join(effect.sql for effect in effects),
             touches=any(effect.touches for effect in effects),
             asked=frozenset(asked),
+            reads=frozenset().union(*(effect.reads for effect in effects)),
         )
 
     def _statements(self, sql: str) -> list[Parsed]:
@@ -188,7 +167,7 @@ class Wall:
             return [Parsed("SELECT", plain, split=True)]
         return found
 
-    def _statement(self, rights: Rights, parsed: Parsed, scope: Scope, asked: set[Asked]) -> _Effect:
+    def _statement(self, rights: Rights, parsed: Parsed, scope: Scope, asked: set[Asked]) -> Effect:
         if parsed.kind not in _KINDS[rights.role]:
             article = "an" if rights.role is Role.ADMIN else "a"
             raise Refused(f"{article} {rights.role} may not run {parsed.kind.replace('_', ' ')}")
@@ -198,25 +177,28 @@ class Wall:
         for token in text.tokens:
             if token.name is not None:
                 self._policy.refuse_hidden(token.name)
+            if token.name == MAKER:
+                raise Refused(FORGED)
         work = Work(rights, scope, text)
         try:
             effect = self._run(work, parsed.kind, with_values(text) if parsed.split else Whole(text))
         finally:
             asked |= work.asked
         effect.sql = effect.sql or work.edits.applied(text, self._parser)
+        effect.reads |= work.reads
         return effect
 
-    def _run(self, work: Work, kind: str, piece: Piece) -> _Effect:
+    def _run(self, work: Work, kind: str, piece: Piece) -> Effect:
         text = work.text
         if kind == "SELECT":
             if text.tokens and text.tokens[0].name == "copy":
                 raise Refused("COPY is not allowed")
             self._query(work, piece, text if isinstance(piece, Whole) else None)
-            return _Effect("", plain=True)
+            return Effect("", plain=True)
         if kind == "EXPLAIN":
             return self._explain(work)
         if kind == "SET":
-            return _Effect("", touches=self._set(work))
+            return Effect("", touches=self._set(work))
         if kind == "CALL":
             self._call(work)
         elif kind in _WRITES:
@@ -231,10 +213,10 @@ class Wall:
                 ]
             self._write(work, write)
             rows = write.literal_rows if kind == "INSERT" else 0
-            return _Effect("", plain=not write.in_session, rows=rows, touches=write.in_session)
-        return _Effect("")
+            return Effect("", plain=not write.in_session, rows=rows, touches=write.in_session)
+        return Effect("")
 
-    def _explain(self, work: Work) -> _Effect:
+    def _explain(self, work: Work) -> Effect:
         piece = explained(work.text, self._parser.reserved)
         inner = self._parser.statements(piece.sql)
         if len(inner) != 1 or not piece.sql.startswith(inner[0].sql):
@@ -246,7 +228,7 @@ class Wall:
         finally:
             work.asked |= asked
         head = work.text.raw[:place].decode()
-        return _Effect(head + effect.sql, plain=effect.plain, touches=effect.touches)
+        return replace(effect, sql=head + effect.sql, rows=0)
 
     def _set(self, work: Work) -> bool:
         """Whether the setting is one that changes what names mean."""
@@ -279,6 +261,8 @@ class Wall:
             self._policy.named(what, name)
         if write.view and not write.in_session:
             work.body = self._policy.schema_of(work, write.view)
+            if work.rights.maker:
+                sign(work.text, write.body, work.rights.maker, work.edits)
         for query in write.queries:
             self._query(work, query)
         for part in write.bare:

@@ -23,13 +23,15 @@ class Write:
     """A taken-apart statement: `queries` are SELECTs, `bare` the text that none of them covers.
 
     `defaults` are the expressions in `bare` that columns take when nothing is given, `named` the new names besides
-    the targets', `view` the view whose body the query is; of `everywhere` the right must reach over its whole schema.
+    the targets', `view` the view whose body the query is, and begins at token `body`; of `everywhere` the right must
+    reach over its whole schema.
     """
 
     targets: list[Target] = field(default_factory=list)
     queries: list[Piece] = field(default_factory=list)
     named: list[tuple[What, str]] = field(default_factory=list)
     view: Target | None = None
+    body: int = 0
     everywhere: Target | None = None
     drops: bool = False
     bare: list[str] = field(default_factory=list)
