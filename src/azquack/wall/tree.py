@@ -84,19 +84,16 @@ def _query(node: dict[str, Any], ctes: frozenset[str]) -> list[_Scoped]:
         raise Unclear(f"the wall does not know {node['type']}")
     parts: list[_Scoped] = []
     inner = dict(node)
-    # A CTE sees the ones before it and not itself: `WITH t AS (FROM t) …` reads the table t.
+    # A CTE sees the ones before it and not itself, but what that name means further out: `WITH t AS (FROM t) …` reads
+    # the table t, and within a query that has another clause t, that one.
     for entry in inner.pop("cte_map")["map"]:
-        own = folded(str(entry["key"]))
-        parts.append((entry["value"], ctes - {own}))
-        ctes |= {own}
+        parts.append((entry["value"], ctes))
+        ctes |= {folded(str(entry["key"]))}
     if node["type"] == "RECURSIVE_CTE_NODE":
-        own = folded(node["cte_name"])
-        parts.append((inner.pop("right"), ctes | {own}))
-        ctes -= {own}
+        parts.append((inner.pop("right"), ctes | {folded(node["cte_name"])}))
     elif node["type"] == "CTE_NODE":
-        own = folded(node["cte_name"])
-        parts.append((inner.pop("query"), ctes - {own}))
-        ctes |= {own}
+        parts.append((inner.pop("query"), ctes))
+        ctes |= {folded(node["cte_name"])}
     return [*parts, *((child, ctes) for child in inner.values() if isinstance(child, dict | list))]
 
 
