@@ -204,3 +204,25 @@ def answers(pair: TempPair, home: Path) -> bool:
             return client.execute(remote("SELECT 1")).fetchall() == [(1,)]
     except duckdb.Error:
         return False
+
+
+def test_a_view_of_the_lake_is_held_against_its_makers_rights(pair: TempPair, connect: Connect) -> None:
+    """With a catalog of its own behind the link, for what the view is and for what it was."""
+    token = principal(pair, "add", "may", "--role", "writer", "--grant", "all on views.*").split()[-1]
+    principal(pair, "grant", "may", "select on demo.small")
+    admin, reader = connect("admin"), connect("reader")
+    admin.execute(remote("CREATE SCHEMA views"))
+    with attached(pair, pair.directory / "home-may", token) as may:
+        may.execute(remote("CREATE VIEW views.v AS WITH a AS (FROM demo.small) FROM a"))
+    [(version,)] = admin.execute(remote("SELECT max(snapshot_id) FROM lake.snapshots()")).fetchall()
+    present, past = "FROM views.v", f"FROM views.v AT (VERSION => {version})"
+    rows = admin.execute(remote("FROM demo.small")).fetchall()
+    for sql in (present, past):
+        assert reader.execute(remote(sql)).fetchall() == rows
+    principal(pair, "ungrant", "may", "select on demo.small")
+    for sql in (present, past):
+        for each in (reader, admin):
+            with pytest.raises(
+                duckdb.Error, match=r"reads demo\.small, which its maker may may not select any more"
+            ):
+                each.execute(remote(sql))

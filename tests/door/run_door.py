@@ -80,6 +80,9 @@ async def main() -> None:
     fence, standby = plan.get("fence", True), False
     wall = Wall() if plan.get("wall") else None
     who = Principals([FileSource(Path(plan["book"]))]) if plan.get("book") else people
+    views = None
+    if wall is not None:
+        views = LakeViews(wall, who, 60.0, alone=plan.get("only_door", False), over_quack=False)
     door = Door(
         nodes=nodes,
         principals=who,
@@ -87,7 +90,7 @@ async def main() -> None:
         limits=Limits(**plan.get("limits", {})),
         audit=audit,
         wall=wall,
-        views=LakeViews(wall, who, 60.0, alone=plan.get("only_door", False)) if wall else None,
+        views=views,
         native_names=plan.get("native_names", True),
         group_commit=plan.get("group_commit", False),
         only_door=plan.get("only_door", False),

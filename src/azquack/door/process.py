@@ -153,7 +153,9 @@ class DoorProcess:
 
         wall = Wall(functions=await self._functions())
         longest, alone = self._settings.statement_timeout, self._is_only_door()
-        return wall, LakeViews(wall, self._principals, longest, alone=alone)
+        # A pair on a laptop has a catalog of its own.
+        quack = (self._settings.catalog or "quack:").startswith("quack:")
+        return wall, LakeViews(wall, self._principals, longest, alone=alone, over_quack=quack)
 
     async def _functions(self) -> list[str]:
         """The names of a node's own functions: one that nobody has reviewed must not pass for a macro.
@@ -230,13 +232,12 @@ class DoorProcess:
                     await session.run("SELECT 1")
                 finally:
                     await session.close()
+            self._board.note(CANARY, "")
+            return CANARY_EVERY
         except TimeoutError:
             self._board.note(CANARY, f"no answer within {CANARY_TIMEOUT:.0f} s")
         except AzQuackError as error:
             self._board.note(CANARY, str(error))
-        else:
-            self._board.note(CANARY, "")
-            return CANARY_EVERY
         finally:
             await upstream.close()
         return CANARY_AGAIN

@@ -49,11 +49,15 @@ class Policy(Protocol):
 class LakeViews:
     """Reads and keeps the views; no node is waited for longer than `seconds`.
 
-    `alone` says that no other gateway serves the same sessions, and begins transactions in them.
+    `alone` says that no other gateway serves the same sessions, and begins transactions in them; `over_quack` that the
+    catalog is behind a link.
     """
 
-    def __init__(self, policy: Policy, principals: Principals, seconds: float, *, alone: bool) -> None:
+    def __init__(
+        self, policy: Policy, principals: Principals, seconds: float, *, alone: bool, over_quack: bool
+    ) -> None:
         self._alone = alone
+        self._over_quack = over_quack
         self._policy = policy
         self._principals = principals
         self._seconds = seconds
@@ -122,15 +126,11 @@ class LakeViews:
     async def _past(self, name: str, ask: Ask) -> list[str]:
         """The text of each view that was ever called `name`, in any schema; of the snapshots that there are."""
         metadata = f"__ducklake_metadata_{self._policy.lake}"
-        kind = await ask(
-            "SELECT coalesce(system.main.max(type), '') FROM system.main.duckdb_databases() "
-            f"WHERE database_name = {literal(metadata)}"
-        )
         views = (
             "SELECT coalesce(string_agg(hex(sql), ','), '') AS views FROM {} "
             f"WHERE lower(view_name) = lower({literal(name)})"
         )
-        if kind == "quack":
+        if self._over_quack:
             # A native scan would send them all over the link.
             asked = literal(views.format("ducklake_view"))
             told = await ask(f"FROM system.main.quack_query_by_name({literal(metadata)}, {asked})")
