@@ -19,11 +19,14 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from azquack import wire
 from azquack.door.columns import CHANGED, Column, columns_of, selection
+from azquack.door.sessions import Session
 from azquack.errors import StatementError, UpstreamError
 from azquack.http import Refusal
 from azquack.sentences import ENDED, INVALID_ID
 from azquack.sql import identifier, literal
+from azquack.upstream import exchange as ask
 from azquack.wall.shape import CHARACTERS, NAME_CHARACTERS, thinned
 
 # The two listings of DuckDB 1.5.5's ATTACH, without the blanks around them.
@@ -94,6 +97,18 @@ class Node:
 
     run: Callable[[str], Awaitable[bytes]]
     text: Callable[[str], Awaitable[str]]
+
+
+def node_of(session: Session) -> Node:
+    """How to ask the node of `session` in that session itself."""
+
+    async def run(statement: str) -> bytes:
+        return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
+
+    async def text(statement: str) -> str:
+        return wire.parse_text(await run(statement))
+
+    return Node(run, text)
 
 
 async def translate(sql: str, node: Node) -> tuple[str, bool]:

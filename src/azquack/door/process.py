@@ -94,10 +94,9 @@ class DoorProcess:
         """Returns when both listen; the sidecar answers a moment later. Raises `StartError`."""
         door = self._made(*await self._policies())
         registry = door.metrics.registry
-        registry.register(BackupCollector(self._replica.backup))
-        registry.register(ReplicaCollector(self._replica))
-        registry.register(self._room)
-        registry.register(self._writes)
+        known = BackupCollector(self._replica.backup), ReplicaCollector(self._replica)
+        for each in (*known, self._room, self._writes):
+            registry.register(each)
         listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
         listener.listen()
         self.http_port = int(listener.getsockname()[1])
@@ -153,8 +152,9 @@ class DoorProcess:
 
         wall = Wall(functions=await self._functions())
         longest, alone = self._settings.statement_timeout, self._is_only_door()
-        # A pair on a laptop has a catalog of its own.
-        quack = (self._settings.catalog or "quack:").startswith("quack:")
+        quack = (self._settings.catalog or "quack:").startswith(
+            "quack:"
+        )  # A laptop's pair has one of its own.
         return wall, LakeViews(wall, self._principals, longest, alone=alone, over_quack=quack)
 
     async def _functions(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,30 +9,28 @@ from typing import TYPE_CHECKING, Any
 from azquack import wire
 from azquack.door import natives
 from azquack.door.alarm import Alarm
-from azquack.door.audit import Audit, Told, about, told_of
+from azquack.door.audit import Audit, about
 from azquack.door.checks import Checks
 from azquack.door.group import COMMIT_FAILED, Groups, Insert
 from azquack.door.inserts import Inserts
 from azquack.door.limits import Limits, Slots
 from azquack.door.messages import Messages
-from azquack.door.ports import Principal, Verdict, Wall
+from azquack.door.ports import Verdict, Wall
 from azquack.door.relay import Outcome, Relay
 from azquack.door.results import Results
 from azquack.door.sessions import NOT_QUACK_1, Session
 from azquack.door.transactions import Step, Transactions
+from azquack.door.verdicts import Verdicts
 from azquack.door.writes import Writes
 from azquack.errors import WireError
 from azquack.excerpt import Texts
 from azquack.http import Exchange, Gone, Refusal
 from azquack.upstream import exchange as ask
-from azquack.wall.scope import Asked, Scope, answer, question
 
 if TYPE_CHECKING:
     from azquack.door.views import LakeViews
 
 WHOLE_BYTES = 1 << 20
-# Characters up to which the policy of a catalog reads a text at once.
-LONG = 16 << 10
 
 
 class Statements:
@@ -62,7 +59,7 @@ class Statements:
         self._wall = wall
         self._views = views
         # The catalog's texts come from our own link, and its policy reads them in linear time: no process is needed.
-        self._checks = Checks(wall, limits.queue_seconds) if wall and not alarm else None
+        self._verdicts = Verdicts(wall, Checks(wall, limits.queue_seconds) if wall and not alarm else None)
         self._audit = audit
         self._groups = groups
         self._results = results
@@ -91,14 +88,14 @@ class Statements:
         ours = False
         if self._native_names:
             with natives.refusals():
-                sql, ours = await natives.translate(sql, self._node(session))
-        verdict = None if ours else await self._verdict(session, sql)
+                sql, ours = await natives.translate(sql, natives.node_of(session))
+        verdict = None if ours else await self._verdicts.of(session, sql)
         if self._alarm and verdict and not verdict.allowed:
             await self._alarm.sound(exchange, session, verdict, sql)
         if self._native_names and not ours and (verdict is None or verdict.allowed):
             with natives.refusals():
-                await natives.prepare(sql, self._node(session), session.ticket.client)
-        told = await self._told(session, sql)
+                await natives.prepare(sql, natives.node_of(session), session.ticket.client)
+        told = None if self._audit is None else await self._verdicts.told(session.principal, sql)
         written = sql
         if verdict is not None and verdict.allowed:
             sql = sql if verdict.sql is None else verdict.sql
@@ -215,52 +212,9 @@ class Statements:
             made_here = session.transaction.open is not None and session.transaction.open.number is not None
             if self._native_names and not made_here and (verdict is None or verdict.allowed):
                 with natives.refusals():
-                    await natives.check_append(target.schema, target.table, self._node(session))
+                    await natives.check_append(target.schema, target.table, natives.node_of(session))
             step.outcome = await self._audited(exchange, session, verdict, work, table=table, kind="append")
             return step.outcome
-
-    async def _verdict(self, session: Session, sql: str) -> Verdict | None:
-        """What the wall says, once the session's node has told where the names stand that it must know."""
-        if self._wall is None:
-            return None
-        scope = Scope(untouched=session.untouched)
-        asked: frozenset[Asked] = frozenset()
-        while True:
-            verdict = await self._checked(self._wall, session.principal, sql, scope)
-            if verdict.asked <= asked:
-                return verdict
-            asked |= verdict.asked
-            with natives.refusals("names"):
-                told = await self._text(session, question(self._wall.lake, asked))
-            scope = answer(told, asked)
-
-    async def _checked(self, wall: Wall, principal: Principal, sql: str, scope: Scope) -> Verdict:
-        if self._checks is not None:
-            return await self._checks.check(principal, sql, scope)
-        if len(sql) <= LONG:
-            return wall.check(principal, sql, scope)
-        return await asyncio.to_thread(wall.check, principal, sql, scope)
-
-    async def _text(self, session: Session, sql: str) -> str:
-        """The one text that `session` answers to a statement of the door's own."""
-        return wire.parse_text(await ask(session.node.upstream, wire.prepare(session.ticket.inner, sql)))
-
-    async def _told(self, session: Session, sql: str) -> Told | None:
-        """What the audit log tells of `sql`, where there is one."""
-        if self._audit is None:
-            return None
-        if self._checks is None:
-            return await asyncio.to_thread(told_of, sql)
-        return await self._checks.told(session.principal, sql)
-
-    def _node(self, session: Session) -> natives.Node:
-        async def run(statement: str) -> bytes:
-            return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
-
-        async def text(statement: str) -> str:
-            return await self._text(session, statement)
-
-        return natives.Node(run, text)
 
     async def _run(
         self,

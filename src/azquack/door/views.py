@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from azquack import wire
+from azquack.door import natives
 from azquack.door.ports import Principals
 from azquack.door.routing import Node
 from azquack.door.sessions import Session
@@ -24,7 +24,6 @@ from azquack.principals.principal import folded
 from azquack.sentences import INVALID_ID
 from azquack.sql import literal
 from azquack.upstream import Session as NodeSession
-from azquack.upstream import exchange
 from azquack.wall.views import MAKER, Read, View, Views
 
 AGE = 3.0
@@ -120,8 +119,7 @@ class LakeViews:
 
     async def _seen(self, session: Session) -> Known:
         """The views as `session` sees them."""
-        asked = wire.prepare(session.ticket.inner, question(self._policy.lake, ""))
-        return answer(wire.parse_text(await exchange(session.node.upstream, asked)))[1]
+        return answer(await natives.node_of(session).text(question(self._policy.lake, "")))[1]
 
     async def _past(self, name: str, ask: Ask) -> list[str]:
         """The text of each view that was ever called `name`, in any schema; of the snapshots that there are."""
