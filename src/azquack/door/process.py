@@ -93,16 +93,15 @@ class DoorProcess:
     async def start(self) -> None:
         """Returns when both listen; the sidecar answers a moment later. Raises `StartError`."""
         door = self._made(*await self._policies())
-        registry = door.metrics.registry
         known = BackupCollector(self._replica.backup), ReplicaCollector(self._replica)
         for each in (*known, self._room, self._writes):
-            registry.register(each)
+            door.metrics.registry.register(each)
         listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
         listener.listen()
         self.http_port = int(listener.getsockname()[1])
         self._server = DoorServer(door, _listening(self._plan, self._settings))
         await self._server.start()
-        self._sidecar = asyncio.create_task(self._serve_sidecar(listener, registry))
+        self._sidecar = asyncio.create_task(self._serve_sidecar(listener, door.metrics.registry))
         works = [self._canary, self._refresh]
         works += [partial(each.note, self._board) for each in (self._room, self._writes)]
         self._tasks += [asyncio.create_task(_forever(each)) for each in works]
@@ -152,9 +151,8 @@ class DoorProcess:
 
         wall = Wall(functions=await self._functions())
         longest, alone = self._settings.statement_timeout, self._is_only_door()
-        quack = (self._settings.catalog or "quack:").startswith(
-            "quack:"
-        )  # A laptop's pair has one of its own.
+        # A pair on a laptop has a catalog of its own.
+        quack = (self._settings.catalog or "quack:").startswith("quack:")
         return wall, LakeViews(wall, self._principals, longest, alone=alone, over_quack=quack)
 
     async def _functions(self) -> list[str]:
@@ -172,7 +170,7 @@ class DoorProcess:
 
     def _made(self, wall: Wall, views: LakeViews | None) -> Door:
         settings = self._settings
-        metrics, file = Metrics(), settings.audit_log
+        file, metrics = settings.audit_log, Metrics()
         audit = Audit(appending(file), text=settings.audit_text) if file else None
         return Door(
             nodes=self._nodes,

@@ -25,7 +25,6 @@ from azquack.door.writes import Writes
 from azquack.errors import WireError
 from azquack.excerpt import Texts
 from azquack.http import Exchange, Gone, Refusal
-from azquack.upstream import exchange as ask
 
 if TYPE_CHECKING:
     from azquack.door.views import LakeViews
@@ -121,9 +120,7 @@ class Statements:
             yield Step(sql)
             return
 
-        async def run(statement: str) -> bytes:
-            return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
-
+        run = natives.node_of(session).run
         async with self._transactions.step(session.transaction, exchange, header.query_id, sql, run) as step:
             yield step
 
