@@ -11,7 +11,7 @@ from azquack.wall.commands import called, explained, is_harmless_setting, used
 from azquack.wall.errors import Refused, Unclear, Unparsed
 from azquack.wall.functions import Functions
 from azquack.wall.lexer import Text, plain_blanks
-from azquack.wall.options import refuse_deadly_option
+from azquack.wall.options import refuse_harmful_option
 from azquack.wall.parser import Parsed, Parser
 from azquack.wall.piece import Piece, Whole
 from azquack.wall.pivot import with_values
@@ -244,7 +244,7 @@ class Wall:
 
     def _call(self, work: Work) -> None:
         query, checkpoint = called(work.text, self._parser.reserved)
-        refuse_deadly_option(work.text)
+        refuse_harmful_option(work.text)
         if query is not None:
             self._query(work, query)
         elif work.rights.role is not Role.ADMIN or any(name != self._lake for name in checkpoint):
