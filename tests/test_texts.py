@@ -6,17 +6,20 @@ import ast
 import importlib
 import inspect
 import itertools
+import json
 import pkgutil
-import re
 import time
+import tokenize
 import types
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 
 import azquack.door
 import azquack.http
@@ -24,8 +27,11 @@ import azquack.link
 import azquack.principals
 import azquack.wall
 import azquack.wire
+from azquack.catalog_policy import grammar, values
+from azquack.catalog_policy import policy as catalog_policy
 from azquack.door import audit, natives
 from azquack.errors import AzQuackError
+from azquack.possessive import re
 from azquack.principals import Grant, Principal, Role
 from azquack.wall.errors import Refused
 from azquack.wall.lexer import Text
@@ -73,9 +79,9 @@ def uses_of_patterns() -> Iterator[tuple[str, Callable[[str], object]]]:
             if called.id in known:
                 yield f"{module.__name__}.{called.id}.{method}", use_of(known[called.id], method)
             elif called.id == "re" and isinstance(node.args[0], ast.Constant):
-                flags = re.IGNORECASE if "IGNORECASE" in ast.dump(node) else re.NOFLAG
-                pattern = re.compile(str(node.args[0].value), flags)
-                yield f"{module.__name__}.{pattern.pattern!r}.{method}", use_of(pattern, method)
+                flags = re.IGNORECASE if "IGNORECASE" in ast.dump(node) else 0
+                made = re.compile(str(node.args[0].value), flags)
+                yield f"{module.__name__}.{made.pattern!r}.{method}", use_of(made, method)
 
 
 def use_of(pattern: re.Pattern[Any], method: str) -> Callable[[str], object]:
@@ -176,6 +182,39 @@ def test_nothing_that_sees_a_text_takes_more_than_a_linear_time(function: Callab
 @pytest.mark.parametrize("function", takers())
 def test_nor_does_it_for_sixteen_megabytes(function: Callable[[str], object]) -> None:
     assert_linear(function, LONG)
+
+
+def test_a_possessive_pattern_is_made_by_the_module_for_them() -> None:
+    """Python 3.11.0 to 3.11.4 matches these wrongly, without a word."""
+    root = Path(azquack.__path__[0])
+    for file in root.rglob("*.py"):
+        with file.open("rb") as source:
+            strings = [
+                each.string for each in tokenize.tokenize(source.readline) if each.type == tokenize.STRING
+            ]
+        possessive = [each for each in strings if re.search(r"[*+?}]\+|\(\?>", each.replace("\\+", ""))]
+        made = "from azquack.possessive import re\n" in file.read_text()
+        assert made or not possessive, f"{file.relative_to(root)}: {possessive}"
+
+
+def test_on_old_and_new_pythons_a_pattern_matches_the_same() -> None:
+    """In the place of the standard library's module stands `regex` where that is wrong."""
+    texts = [make(120) for make in SHAPES.values()]
+    texts += json.loads((Path(__file__).parent / "catalog_statements.json").read_text())
+    for module in (*modules(), grammar, values, catalog_policy):
+        for name, pattern in vars(module).items():
+            if not isinstance(pattern, re.Pattern):
+                continue
+            other = regex.compile(
+                pattern.pattern, pattern.flags & (re.IGNORECASE | re.DOTALL | re.VERBOSE | re.MULTILINE)
+            )
+            for text in texts:
+                given = text if isinstance(pattern.pattern, str) else text.encode(errors="surrogatepass")
+                for method in ("match", "search", "fullmatch"):
+                    one, two = getattr(pattern, method)(given), getattr(other, method)(given)
+                    assert (one and one.span()) == (two and two.span()), (
+                        f"{module.__name__}.{name}.{method}: {text}"
+                    )
 
 
 def test_a_list_of_a_hundred_thousand_keys_passes() -> None:

@@ -10,16 +10,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import psutil
 import pytest
 
 from azquack import wire
 from azquack.errors import WireError
 from azquack.wire import types
-from azquack.wire.chunks import clean_append, read_chunk, write_chunk
+from azquack.wire.chunks import Chunk, clean_append, read_chunk, write_chunk
 from azquack.wire.messages import append_target
 from azquack.wire.results import parse_result
-from azquack.wire.types import Type
+from azquack.wire.types import VECTOR_ROWS, Type
+from azquack.wire.vectors import Room, take
 from tests.door.conftest import StartDoor, StartNode
 from tests.door.parts import ANN, client
 from tests.wire.test_chunks import BIGINT, append, dictionary, of_bigints
@@ -197,6 +199,16 @@ def tried(rounds: int) -> Iterator[tuple[int, list[Type], bytes]]:
             continue
 
 
+def parts(chunk: Chunk) -> list[bytes]:
+    """`chunk` as a node gives it back: in chunks of at most 2,048 rows."""
+    found = []
+    for first in range(0, chunk.rows, VECTOR_ROWS):
+        rows = np.arange(first, min(first + VECTOR_ROWS, chunk.rows))
+        columns = [take(each, rows, Room(1 << 30)) for each in chunk.columns]
+        found.append(b"".join(write_chunk(Chunk(len(rows), columns))))
+    return found
+
+
 @pytest.mark.parametrize(
     "rounds",
     [
@@ -225,9 +237,9 @@ def test_a_node_shows_what_passes_and_no_byte_that_was_not_sent(start_node: Star
             if refused or [each.type for each in sent.columns] != kinds:
                 continue
             result = parse_result(inside.run("FROM t"))
-            assert [b"".join(write_chunk(each)) for each in result.chunks] == [b"".join(write_chunk(sent))], (
-                f"seed {seed}"
-            )
+            shown_first = [b"".join(write_chunk(each)) for each in result.chunks]
+            # A node's first answer has twelve chunks at most.
+            assert shown_first == parts(sent)[:12], f"seed {seed}"
             shown += 1
             if shown == 200:
                 before = process.memory_info().rss

@@ -6,12 +6,12 @@ quantifier is possessive: a text is read once, from left to right, and never aga
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 
 from azquack.catalog_policy.values import NESTING, ROWS
+from azquack.possessive import re
 
 Matcher = Callable[[str, int], int]
 """Takes a text and a place in it; the place behind what matched, or -1."""

@@ -6,7 +6,6 @@ more is refused whole, before any of it has run.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from azquack.catalog_policy.grammar import HEAD, Form, Grammar, Step, head_of
 from azquack.check.rules import METADATA
 from azquack.keeper import PASSING
+from azquack.possessive import re
 from azquack.wall.scope import Asked
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ depth can exhaust the stack, and each looks at a character a bounded number of t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+
+from azquack.possessive import re
 
 Rule = Callable[[str, int], int]
 

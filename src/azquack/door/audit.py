@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import os
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any
 from azquack.door.seal import label
 from azquack.door.sessions import Session
 from azquack.errors import SettingError
+from azquack.possessive import re
 from azquack.sql import MASK
 from azquack.wall.errors import Refused
 from azquack.wall.shape import CHARACTERS, pieces

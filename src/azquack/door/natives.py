@@ -14,7 +14,6 @@ The variable lives with the session, so that every door finds it and none keeps 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from azquack.door.columns import CHANGED, Column, columns_of, selection
 from azquack.door.sessions import Session
 from azquack.errors import StatementError, UpstreamError
 from azquack.http import Refusal
+from azquack.possessive import re
 from azquack.sentences import ENDED, INVALID_ID
 from azquack.sql import identifier, literal
 from azquack.upstream import exchange as ask

@@ -13,13 +13,13 @@ breaks off as far as the door can see. So does every transaction that is open wh
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from azquack.errors import StatementError, UpstreamError
 from azquack.http import Exchange, Gone, Refusal
+from azquack.possessive import re
 from azquack.sentences import ENDED, INVALID_ID
 
 NATIVE_BEGIN = "BEGIN TRANSACTION"

@@ -145,4 +145,4 @@ class WritesCheck(Collector):
 
 def _sentence(error: str) -> str:
     """The first line of an error of DuckDB, as a user may see it."""
-    return clear(error).strip().splitlines()[0].rstrip(".")
+    return clear(error).strip().partition("\n")[0].rstrip(".")

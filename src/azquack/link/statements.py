@@ -7,10 +7,10 @@ whoever reads in between sees half of it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from enum import Enum
 
+from azquack.possessive import re
 from azquack.sql import literal
 
 

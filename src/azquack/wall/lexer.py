@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import NamedTuple
 
 import duckdb
 
+from azquack.possessive import re
 from azquack.principals.principal import folded
 from azquack.wall.errors import Unclear
 from azquack.wall.shape import WIDE_SPACES, thinned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import duckdb
 
+from azquack.possessive import re
 from azquack.sql import literal
 from azquack.wall.errors import Refused, Unclear, Unparsed
 from azquack.wall.lexer import WIDE_SPACE

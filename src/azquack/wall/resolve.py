@@ -49,7 +49,7 @@ class Work:
     @property
     def path(self) -> tuple[str, ...]:
         """Where DuckDB looks for a bare name: a view's own schema comes first in its body."""
-        return self.scope.path if self.body is None else tuple(dict.fromkeys((self.body, MAIN)))
+        return self.scope.path if self.body is None else tuple(dict.fromkeys((self.body, *self.scope.path)))
 
     def schema(self, name: str) -> str:
         """The lake's schema that the session uses; where that is not known, its node is asked along with `name`."""

@@ -8,11 +8,11 @@ The scanner follows the rules of DuckDB's lexer
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from azquack.possessive import re
 from azquack.wall.errors import Refused
 
 CHARACTERS = 1_000_000
