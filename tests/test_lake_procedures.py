@@ -154,6 +154,7 @@ def test_a_procedure_that_is_let_pass_leaves_the_lake_at_work(name: str, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", sorted(set(VALUES) - NEEDS_MORE))
 def test_an_option_that_is_let_pass_leaves_the_lake_at_work(name: str, tmp_path: Path) -> None:
     wall = Wall()
