@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import duckdb
@@ -26,7 +27,10 @@ Cut = Callable[[str], str | None]
 
 
 class MessageProxy:
-    """Passes each message on to a door; `cut` says for each whether it is lost `before` or its answer `after`."""
+    """Passes each message on to a door, or from a door to its node.
+
+    `cut` says for each whether it is lost `before`, broken off `within`, or its answer lost `after`.
+    """
 
     def __init__(self, port: int) -> None:
         self.target = port
@@ -38,6 +42,9 @@ class MessageProxy:
                 message = self.rfile.read(int(self.headers["content-length"]))
                 where = proxy.cut(_kind(message)) if proxy.cut else None
                 if where == "before":
+                    return
+                if where == "within":
+                    proxy.send_half(message)
                     return
                 answer = httpx.post(
                     f"http://127.0.0.1:{proxy.target}/quack", content=message, trust_env=False, timeout=60
@@ -61,6 +68,13 @@ class MessageProxy:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def send_half(self, message: bytes) -> None:
+        """The first half of a request, and the end of its line."""
+        head = f"POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: {len(message)}\r\n\r\n".encode()
+        with socket.create_connection(("127.0.0.1", self.target)) as line:
+            line.sendall(head + message[: len(message) // 2])
+            line.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -137,26 +151,97 @@ CUTS = [
     for name, (_, words) in STATEMENTS.items()
     for word in words
     for times in ((1, 3) if word == APPEND else (1,))
-    for where in ("before", "after")
+    for where in ("before", "within", "after")
 ]
 
 
-@pytest.mark.parametrize(("name", "word", "times", "where"), CUTS)
+@dataclass
+class Lines:
+    """A door; by `client` a client reaches it, and by `node` it reaches its node."""
+
+    door: DoorProcess
+    client: MessageProxy
+    node: MessageProxy
+
+    def cut(self, line: str, cut: Cut | None) -> None:
+        for proxy in (self.client, self.node):
+            proxy.cut = None
+        getattr(self, line).cut = cut
+
+
+@pytest.fixture(scope="module")
+def lines(node: NodeProcess) -> Iterator[Lines]:
+    to_node = MessageProxy(node.port)
+    door = DoorProcess(nodes=[node.address | {"port": to_node.port}], only_door=True)
+    to_door = MessageProxy(door.port)
+    yield Lines(door, to_door, to_node)
+    for each in (to_door, to_node):
+        each.close()
+    door.stop()
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "word", "times", "where"),
+    [
+        pytest.param(line, *each, marks=[] if line == "client" and each[-1] != "within" else pytest.mark.slow)
+        for line in ("client", "node")
+        for each in CUTS
+    ],
+)
 def test_what_is_acknowledged_after_a_cut_is_there(
-    proxy: MessageProxy, door: DoorProcess, name: str, word: str, times: int, where: str
+    lines: Lines, line: str, name: str, word: str, times: int, where: str
 ) -> None:
+    proxy, door = lines.client, lines.door
     with client(proxy.port) as ann:
         ann.there("DROP TABLE IF EXISTS made")
         ann.there("CREATE TABLE IF NOT EXISTS old AS SELECT 1::BIGINT AS i")
         ann.rows("CALL quack_clear_cache()")
-        proxy.cut = cut_at(word, times, where, rollback_too=True)
+        lines.cut(line, cut_at(word, times, where, rollback_too=True))
         assert tried(ann, STATEMENTS[name][0])
-        proxy.cut = None
+        lines.cut(line, None)
         before = count(door.port)
         errors = [tried(ann, "INSERT INTO r.t VALUES (77)") for _ in range(3)]
         assert errors[1:] == ["", ""], errors
         assert not errors[0] or "rolled back and nothing of it was kept" in errors[0]
         assert count(door.port) == before + errors.count("")
+
+
+OWN = [
+    (name, word, where) for name, word, times, where in CUTS if times == 1 and name in ("create", "insert")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["client", "node"])
+@pytest.mark.parametrize(("name", "word", "where"), OWN)
+def test_a_transaction_of_queries_in_which_a_native_statement_breaks_off_keeps_all_or_nothing(
+    lines: Lines, line: str, name: str, word: str, where: str
+) -> None:
+    with client(lines.client.port) as ann:
+        ann.there("DROP TABLE IF EXISTS made")
+        ann.rows("CALL quack_clear_cache()")
+        before = count(lines.door.port)
+        ann.there("BEGIN")
+        ann.there("INSERT INTO t VALUES (1)")
+        lines.cut(line, cut_at(word, 1, where, rollback_too=True))
+        tried(ann, STATEMENTS[name][0])
+        lines.cut(line, None)
+        said = [tried(ann, "FROM r.query('INSERT INTO t VALUES (2)')") for _ in range(2)]
+        committed = not tried(ann, "FROM r.query('COMMIT')")
+        # Of one that the node had ended for an error, the COMMIT may have failed.
+        tried(ann, "FROM r.query('ROLLBACK')")
+        ann.there("INSERT INTO t VALUES (3)")
+        found = count(lines.door.port) - before - 1
+        if "aborted" in said[0]:
+            assert (said[0], found) == (said[1], 0)
+        elif said[0]:
+            # The client is told at once; what comes then stands alone.
+            assert "rolled back" in said[0]
+            assert (said[1], found) == ("", 1)
+        else:
+            # Its own transaction went on; of an insert that failed, chunks may have arrived.
+            assert said[1] == ""
+            assert found - 3 in (range(4101) if name == "insert" else (0,)) if committed else found == 0
 
 
 def test_the_statement_can_be_repeated_at_once(proxy: MessageProxy, door: DoorProcess) -> None:
@@ -179,6 +264,20 @@ def test_a_transaction_of_queries_is_as_it_was(proxy: MessageProxy, door: DoorPr
         ann.there(f"-- and now\n{end};")
         ann.rows("INSERT INTO r.t VALUES (4)")
         assert count(door.port) == before + (4 if end == "COMMIT" else 1)
+
+
+def test_a_transaction_of_queries_that_a_native_create_ended_says_so(door: DoorProcess) -> None:
+    with client(door.port) as ann:
+        before = count(door.port)
+        ann.there("BEGIN")
+        ann.there("INSERT INTO t VALUES (1)")
+        assert "transaction within a transaction" in tried(ann, "CREATE TABLE r.within AS SELECT 1 AS i")
+        assert "rolled back" in tried(ann, "FROM r.query('INSERT INTO t VALUES (2)')")
+        ann.there("INSERT INTO t VALUES (3)")
+        assert count(door.port) == before + 1
+        ann.there("BEGIN")
+        ann.there("ROLLBACK")
+        ann.there("INSERT INTO t VALUES (4)")
 
 
 def test_a_transaction_of_queries_whose_client_leaves_within_a_chunk_is_rolled_back(

@@ -7,7 +7,8 @@ be acknowledged in it, seen by that session alone, and gone with it. So a messag
 COMMIT, ends such a transaction and is told so.
 
 A transaction that a user began (`r.query('BEGIN')`) holds statements of any number. It ends when one of its messages
-breaks off as far as the door can see. So does every transaction that is open when the door was started anew.
+breaks off as far as the door can see, and when a native statement that needs one of its own is refused in it, since
+the client rolls back then. So does every transaction that is open when the door was started anew.
 """
 
 from __future__ import annotations
@@ -54,10 +55,14 @@ LONGEST = 1000
 
 @dataclass(slots=True, eq=False)
 class Open:
-    """A transaction; `number` is that of the native statement that opened it, None of a user's own."""
+    """A transaction; `number` is that of the native statement that opened it, None of a user's own.
+
+    `disturbed` once a native statement that wanted one of its own was refused in it: its client rolls back then.
+    """
 
     number: int | None = None
     running: int = 0
+    disturbed: bool = False
 
 
 @dataclass(slots=True)
@@ -111,6 +116,8 @@ class State:
         if _BEGINS.fullmatch(sql):
             self.open = Open(number if sql == NATIVE_BEGIN else None)
         elif _ENDS.fullmatch(sql):
+            # The user has not asked for this one, and believes that the transaction goes on.
+            self.broken = self.broken or (number is None and self.open is not None and self.open.disturbed)
             self.open = None
         elif self.open is None and ";" in sql and _SPEAKS_OF_ONE.search(sql):
             # Several statements at once: it may be open now, and whether it is, its end will tell.
@@ -171,6 +178,8 @@ class Transactions:
                 mine.running -= 1
             if step.outcome == "ok":
                 state.done(number, step.sql)
+            elif step.outcome == "error" and step.sql == NATIVE_BEGIN and mine is not None:
+                mine.disturbed = True
             elif broken and mine is None and len(step.sql) <= LONGEST and _BEGINS.fullmatch(step.sql):
                 state.open = Open(number)
             if broken and state.open is not None and mine in (None, state.open):
