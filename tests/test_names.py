@@ -477,6 +477,37 @@ def test_the_body_of_a_view_is_read_where_duckdb_binds_it(wall: Wall) -> None:
     assert wall.check(guy, sql, not_there).sql == f"CREATE VIEW lake.s.v AS {body}"
 
 
+@pytest.mark.parametrize("use", ["main", "s"])
+@pytest.mark.parametrize("name", ["x", "lake.x", "main.x", "s.x"])
+@pytest.mark.parametrize(
+    "there", [each for count in (1, 2, 3) for each in itertools.combinations(("t", "s", "main"), count)]
+)
+def test_a_name_in_a_view_is_the_one_that_duckdb_binds(
+    wall: Wall, there: tuple[str, ...], name: str, use: str
+) -> None:
+    with duckdb.connect() as db:
+        db.execute("ATTACH ':memory:' AS lake; USE lake; CREATE SCHEMA s; CREATE SCHEMA t")
+        for schema in there:
+            db.execute(f"CREATE TABLE lake.{schema}.x AS SELECT '{schema}' AS n")
+        db.execute(f"USE lake.{use}")
+        sql, asked = f"CREATE OR REPLACE VIEW t.v AS FROM {name}", frozenset[Asked]()
+        scope = Scope(untouched=use == "main")
+        while (verdict := wall.check(ADMIN, sql, scope)).asked - asked:
+            asked |= verdict.asked
+            row = db.execute(question("lake", asked)).fetchone()
+            assert row
+            scope = answer(row[0], asked)
+        assert verdict.sql is not None
+        meant = []
+        for each in (sql, verdict.sql):
+            try:
+                db.execute(each)
+                meant.append(db.execute("FROM lake.t.v").fetchall())
+            except duckdb.CatalogException:
+                meant.append([])
+        assert meant[0] == meant[1], verdict.sql
+
+
 def test_what_has_no_names_is_sent_as_it_came(wall: Wall) -> None:
     for sql in ("SELECT 42 -- t", "BEGIN", "VALUES (1)", "SET TimeZone = 'UTC'", "  select\n1 ;"):
         assert (wall.check(READER, sql).sql or "").strip(" ;") == sql.strip(" ;")

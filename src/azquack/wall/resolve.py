@@ -96,11 +96,19 @@ class Resolver:
             return TEMP, MAIN
         if where == self._lake:
             # A schema of that name may have been made before this was refused: the catalog is meant.
-            return self._lake, MAIN if work.body is not None else work.schema(name)
+            if work.body is None:
+                return self._lake, work.schema(name)
+            path = tuple(dict.fromkeys((work.body, work.schema(name))))
+            return self._looked_up(work, kind, name, path, own=False)
         if where and where != MAIN:
             return self._lake, where
-        path = work.path if not where else (MAIN,)
-        found = work.scope.place(kind, name, path, self._lake, own=not past)
+        return self._looked_up(work, kind, name, work.path if not where else (MAIN,), own=not past)
+
+    def _looked_up(
+        self, work: Work, kind: Kind, name: str, path: tuple[str, ...], *, own: bool
+    ) -> tuple[str, str]:
+        """Where in `path` a name stands; `own`: what the session alone has comes first."""
+        found = work.scope.place(kind, name, path, self._lake, own=own)
         if found is None:
             work.asked.add((kind, name))
             return self._lake, path[0]
