@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from azquack.roles import catalog
 from tests.cluster import Shell, TempPair
 
 pytestmark = pytest.mark.timeout(600)
+ROUNDS = int(os.environ.get("AZQUACK_TEST_ROUNDS", "100"))
 
 
 @dataclass
@@ -252,3 +256,26 @@ def test_a_lake_of_the_version_before_that_does_not_agree_is_refused(kept: Kept)
     shutil.rmtree(kept.catalog_dir / "lease")
     shutil.rmtree(kept.root / "backups")
     assert "none of its files lie in the data path" in kept.refusal()
+
+
+@pytest.mark.slow
+def test_a_restore_that_is_killed_at_any_moment_is_repeated(kept: Kept) -> None:
+    rounds, lake = max(1, ROUNDS // 10), lake_of(kept)
+    began = time.monotonic()
+    assert kept.run("restore", "--yes").returncode == 0
+    whole = time.monotonic() - began
+    dice = random.Random(4711)
+    for number in range(rounds):
+        with subprocess.Popen(
+            [sys.executable, "-m", "azquack", "restore", "--yes", "--dir", str(kept.directory)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=kept.root.parent, env=kept.environment(),
+        ) as killed:  # fmt: skip
+            # Its end may come first; that is a moment like any other.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                killed.wait(whole * dice.random())
+            killed.kill()
+        repeated = kept.run("restore", "--yes")
+        assert repeated.returncode == 0, f"round {number}: {repeated.stderr}"
+        assert kept.opened()[1] == lake
+        assert not list(kept.catalog_dir.glob(".restoring-*"))
+    assert kept.serves() > rounds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from tests.link.processes import TcpProxy
 from tests.reliability.conftest import ROUNDS, Lake, for_a_while
 from tests.reliability.disks import small_disk
 from tests.reliability.ledger import Writers
+from tests.reliability.replicas import INTERNAL
 from tests.reliability.table import Row
 from tests.standins import azurite as azurite_module
 from tests.standins import debian
@@ -123,6 +125,30 @@ def test_a_clock_that_jumps(lakes: Lakes, run: Run, tmp_path: Path, monkeypatch:
         clock.write_text(("+3600", "-3600", "+0")[number % 3])
 
     run(lake, "clock jumps by an hour", FEWER, jump)
+
+
+@pytest.mark.parametrize("clock", ["+1d", "-1d"])
+def test_a_maintenance_with_a_wrong_clock_deletes_nothing(lake: Lake, clock: str) -> None:
+    if not FAKETIME.exists() and (why := debian.install("libfaketime")):
+        pytest.skip(why)
+    lake.start()
+    environment = {
+        "LD_PRELOAD": str(FAKETIME), "FAKETIME": clock, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "AZQUACK_CATALOG": f"quack:127.0.0.1:{lake.catalog.port}", "AZQUACK_INTERNAL_TOKEN": INTERNAL,
+        "AZQUACK_DATA_PATH": str(lake.data_path), "AZQUACK_KEEP_FILES": "0",
+    }  # fmt: skip
+    with lake.writers.connected() as connection:
+        connection.execute(remote("CREATE TABLE t (i BIGINT)")).fetchall()
+        for each in ("BEGIN", "INSERT INTO t FROM range(100)"):
+            connection.execute(remote(each)).fetchall()
+        done = subprocess.run(
+            [sys.executable, "-m", "azquack", "maintain"], env=os.environ | environment, cwd=lake.directory,
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout
+        assert "azquack: the clocks differ" in done.stderr, done.stderr
+        connection.execute(remote("COMMIT")).fetchall()
+        assert connection.execute(remote("SELECT count(*), sum(i) FROM t")).fetchall() == [(100, 4950)]
 
 
 def test_a_client_that_vanishes_in_a_transaction(lakes: Lakes, run: Run, tmp_path: Path) -> None:
