@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import http.client
 import os
+import select
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,6 +43,11 @@ NAMES = {
 LEFT_OUT = frozenset((types.TIME_NS,))
 
 
+def readable(sock: socket.socket) -> bool:
+    """Whether the other side has sent something, or has closed."""
+    return bool(select.select([sock], [], [], 0)[0])
+
+
 class Session:
     """A session at a Quack server over one socket."""
 
@@ -50,7 +57,9 @@ class Session:
         self.id = wire.parse_connection_response(answer).connection_id
 
     def post(self, message: bytes) -> bytes:
-        """The answer to `message`."""
+        """The answer to `message`, over a new socket where the server has closed the old one, idle for 5 s."""
+        if self._connection.sock is not None and readable(self._connection.sock):
+            self._connection.close()
         self._connection.request("POST", "/quack", message)
         return self._connection.getresponse().read()
 
