@@ -314,7 +314,7 @@ def differs(session: Session, sql: str, run: bool = True) -> str:
     if isinstance(before, str) and isinstance(after, str):
         # Neither runs; with a name in full DuckDB may find another fault first.
         return ""
-    if before != after:
+    if isinstance(before, str) or before != after:
         return f"{before} are scanned, and {after} by {verdict.sql!r}"
     try:
         names = session.db.get_table_names(verdict.sql, qualified=True)
