@@ -13,12 +13,12 @@ from azquack.sentences import AGAIN
 _INTERNAL = ("INTERNAL Error", "This error signals an assertion failure", "Stack Trace")
 _FATAL = ("FATAL Error", "database has been invalidated")
 _CLASS = re.compile(r"^(?:[\w ]*Error: ?)+")
-_TRACE = re.compile(r"\s*(?:Stack Trace|This error signals).*", re.DOTALL)
+_TRACE = re.compile(r"(?:Stack Trace|This error signals).*", re.DOTALL)
 # Two folders at least: a quotient or a fraction is no path.
 _PATH = re.compile(r"(?<![\w:/.])/(?:[^\s/'\"`,;:()\[\]]+/)+([^\s/'\"`,;:()\[\]]*)")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 # What the user wrote, as DuckDB shows it below its message.
-_EXCERPT = re.compile(r"\n+LINE \d+: .*", re.DOTALL)
+_EXCERPT = re.compile(r"\nLINE \d+: .*", re.DOTALL)
 _LONGEST = 300
 ENDED = f"A fault of DuckDB's own has ended this node, which starts anew now: {AGAIN}"
 

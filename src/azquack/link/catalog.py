@@ -21,7 +21,7 @@ NOT_LET_IN = "Authentication failed"
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
 # How often a batch goes out again that was lost on the way and not applied.
-RESENT = 2
+RESENT = 4
 
 
 @dataclass
