@@ -6,11 +6,16 @@ put in, so what the user wrote is left when what was put in is taken out.
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
 
-_EXCERPT = re.compile(r"\nLINE (?P<line>\d+): (?P<text>[^\n]*)\n(?P<blank> *)\^\s*\Z")
+# DuckDB shows about 120 columns of a line. The text of an error may be a user's own: no more than this is looked at.
+_SHOWN = 1_000
+_EXCERPT = re.compile(
+    rf"\nLINE (?P<line>\d{{1,6}}): (?P<text>[^\n]{{0,{_SHOWN}}})\n(?P<blank> {{0,{_SHOWN}}})\^\s{{0,9}}\Z"
+)
 _DOTS = "..."
 # As wide as DuckDB shows a line; longer statements than this are not gone through for an error.
 _WIDE = 120
@@ -26,7 +31,7 @@ class Texts:
 
     def own(self, error: str) -> str:
         """`error` with its excerpt of what was written; as it is where the place is not certain."""
-        match = _EXCERPT.search(error)
+        match = _EXCERPT.search(error, max(0, len(error) - 3 * _SHOWN))
         if match is None or self.written == self.sent or len(self.sent) > _LONGEST:
             return error
         label = f"LINE {match['line']}: "
@@ -66,14 +71,16 @@ class Texts:
 
 def _width(text: str) -> int:
     """The columns that DuckDB counts for `text`: none for a control character, a tab among them."""
-    return sum(
-        0
-        if unicodedata.category(letter) in ("Mn", "Cc")
-        else 1 + (unicodedata.east_asian_width(letter) in "WF")
-        for letter in text
-    )
+    return sum(map(_columns, text))
+
+
+def _columns(letter: str) -> int:
+    if unicodedata.category(letter) in ("Mn", "Cc"):
+        return 0
+    return 1 + (unicodedata.east_asian_width(letter) in "WF")
 
 
 def _reached(text: str, columns: int) -> int:
     """How many characters of `text` stand before the column."""
-    return next((at for at in range(len(text)) if _width(text[:at]) >= columns), len(text))
+    widths = itertools.accumulate(map(_columns, text), initial=0)
+    return next((at for at, width in enumerate(widths) if width >= columns), len(text))
