@@ -126,7 +126,7 @@ def test_what_the_link_makes_of_it_is_known(policy: CatalogPolicy) -> None:
     assert max(commit.count("SELECT error(") for commit in commits) == 5
     marks = [statements.find_mark(body_of(commit), "mark") for commit in COMMITS[:1]]
     named = [
-        files.question([files.Named(table, "a.parquet", table > 0) for table in tables])
+        files.question([files.Named(1, table, "a.parquet", table > 0) for table in tables])
         for tables in ([3, 4], [0])
     ]
     assert [text for text in (*RARE, *asked, *commits, *marks, *named) if not allowed(policy, text)] == []

@@ -31,15 +31,20 @@ def commit(*rows: str) -> str:
 
 def test_files_are_looked_for_once_they_are_not_young_any_more() -> None:
     text = commit(DATA_FILE, DELETE_FILE)
-    assert files.named(text, MADE + 1) == []
-    assert [each.table for each in files.named(text, MADE + 3)] == [3, 4]
+    assert files.old(files.named(text), MADE + 1) == []
+    assert [each.table for each in files.old(files.named(text), MADE + 3)] == [3, 4]
     # A clock that was set back tells nothing of their age.
-    assert len(files.named(text, MADE - 60)) == 2
+    assert len(files.old(files.named(text), MADE - 60)) == 2
 
 
 def test_a_text_that_looks_like_a_file_is_none() -> None:
     row = DATA_FILE.format(uuid=UUID).replace("'", "''")
-    assert files.named(f"INSERT INTO ducklake_inlined_data_1_1 VALUES (1, 2, NULL, '{row}')", MADE + 9) == []
+    assert (
+        files.old(
+            files.named(f"INSERT INTO ducklake_inlined_data_1_1 VALUES (1, 2, NULL, '{row}')"), MADE + 9
+        )
+        == []
+    )
 
 
 def test_a_file_lies_in_the_directories_of_its_table_and_schema_be_they_new_or_known() -> None:
@@ -48,7 +53,7 @@ def test_a_file_lies_in_the_directories_of_its_table_and_schema_be_they_new_or_k
         "INSERT INTO \"main\".ducklake_table VALUES (3, '01a1', 2, NULL, 9, 'n''t', 'n/', true);"
     )
     text = commit(DATA_FILE, DELETE_FILE) + new
-    found = files.named(text, MADE + 3)
+    found = files.old(files.named(text), MADE + 3)
     known = "t 4 0 true t/\ns 0 true main/"
     assert files.paths(found, known, text, "/data/") == [
         f"/data/s/n/k=a'b/ducklake-{UUID}.parquet",

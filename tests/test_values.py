@@ -17,7 +17,9 @@ from typing import Any
 import duckdb
 import pytest
 
+from azquack.sql import literal
 from tests.cluster import TempPair, attached, remote
+from tests.link.test_quoted import WRITTEN
 
 # So many tables in the quick suite; each is a type in a form, with all of its extremes.
 SOME = int(os.environ.get("AZQUACK_TEST_VALUES", "4"))
@@ -160,6 +162,37 @@ def test_some_values_come_back_or_are_refused(pair: TempPair, home: Path) -> Non
 def test_every_value_comes_back_or_is_refused(pair: TempPair, home: Path) -> None:
     refused = every_value(pair, home, CASES)
     assert set(refused) == {"HUGEINT", "UHUGEINT", "TIMESTAMP_S", "INTERVAL"}
+
+
+@pytest.mark.timeout(300)
+def test_no_message_or_other_text_opens_the_way_to_such_a_value(pair: TempPair, home: Path) -> None:
+    with attached(pair, home) as connection:
+
+        def run(sql: str) -> list[tuple[Any, ...]]:
+            return connection.execute(remote(sql)).fetchall()
+
+        run("CREATE TABLE seconds (t TIMESTAMP_S)")
+        run("CREATE TABLE wide (h HUGEINT)")
+        run("CREATE TABLE said (s VARCHAR)")
+        for text in WRITTEN:
+            for write in (
+                "INSERT INTO seconds VALUES ('infinity')",
+                f"INSERT INTO wide SELECT 170141183460469231731687303715884105727 FROM range({MANY})",
+            ):
+                run("BEGIN")
+                run(f"CALL lake.set_commit_message('ann', {literal(text)}, extra_info => {literal(text)})")
+                run(f"INSERT INTO said VALUES ({literal(text)})")
+                run(write)
+                with pytest.raises(duckdb.Error, match=r"TIMESTAMP_S|HUGEINT"):
+                    run("COMMIT")
+            # By itself it is a text as any other.
+            run("BEGIN")
+            run(f"INSERT INTO said VALUES ({literal(text)})")
+            run(f"INSERT INTO said SELECT {literal(text)} FROM range({MANY})")
+            run("COMMIT")
+        assert sorted(run("FROM said")) == sorted([(text,) for text in WRITTEN] * (MANY + 1))
+        for table in ("seconds", "wide", "said"):
+            run(f"DROP TABLE {table}")
 
 
 @pytest.mark.timeout(300)

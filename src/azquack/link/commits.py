@@ -7,6 +7,7 @@ import logging
 import secrets
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from azquack import sizes, wire
@@ -63,8 +64,9 @@ class Commits:
         if statements.is_mixed(sql):
             raise StatementError(statements.MIXED)
         if self._files is not None:
-            await self._look_for_files(self._files, sql, hold)
-            await self._look_into_files(self._files, sql, hold)
+            named = files.named(sql)
+            await self._look_for_files(self._files, named, sql, hold)
+            await self._look_into_files(self._files, named, sql, hold)
         async with self._turns.take(len(sql), hold):
             if (self._catalog.generation, snapshot) > self._newest:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
@@ -88,13 +90,17 @@ class Commits:
             await self._late.turn()
         raise StatementError(statements.duplicate(snapshot))
 
-    async def _look_for_files(self, stored: CommittedFiles, sql: str, hold: Hold) -> None:
-        if named := files.named(sql, time.time()):
-            directories = await self._asked(files.question(named), hold)
-            await files.refuse_missing(files.paths(named, directories, sql, stored.data_path), stored.missing)
+    async def _look_for_files(
+        self, stored: CommittedFiles, named: Sequence[files.Named], sql: str, hold: Hold
+    ) -> None:
+        if old := files.old(named, time.time()):
+            directories = await self._asked(files.question(old), hold)
+            await files.refuse_missing(files.paths(old, directories, sql, stored.data_path), stored.missing)
 
-    async def _look_into_files(self, stored: CommittedFiles, sql: str, hold: Hold) -> None:
-        if not (doubtful := numbers.doubtful(sql)):
+    async def _look_into_files(
+        self, stored: CommittedFiles, named: Sequence[files.Named], sql: str, hold: Hold
+    ) -> None:
+        if not (doubtful := numbers.doubtful(sql, named)):
             return
         huge = numbers.huge(doubtful, await self._asked(numbers.question(doubtful), hold), sql)
         if huge:

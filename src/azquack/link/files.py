@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from azquack.errors import StatementError
+from azquack.link.quoted import without_names
 
 # Files that were made so many seconds ago or less are not looked for.
 YOUNG = 2.0
 _TEXT = r"'((?:[^']|'')*)'"
 # Of a data file and of a delete file; of a table; of a schema.
-_FILE = re.compile(rf"\(\d+, (\d+), \d+, NULL,\s+(?:NULL|\d+),\s+{_TEXT}, (true|false), 'parquet'")
+_FILE = re.compile(rf"\((\d+), (\d+), \d+, NULL,\s+(?:NULL|\d+),\s+{_TEXT}, (true|false), 'parquet'")
 _TABLE = re.compile(rf"\((\d+), '[^']*', \d+, NULL, (\d+), {_TEXT}, {_TEXT}, (true|false)\)")
 _SCHEMA = re.compile(rf"\((\d+), '[^']*', \d+, NULL, {_TEXT}, {_TEXT}, (true|false)\)")
 _NEW_TABLES = re.compile(r"ducklake_table VALUES ([^;]*)")
@@ -33,17 +34,25 @@ Missing = Callable[[Sequence[str]], list[str]]
 class Named:
     """A file as a commit names it: `path` belongs to the table `table` where it is `relative`."""
 
+    number: int
     table: int
     path: str
     relative: bool
 
 
-def named(commit: str, now: float) -> list[Named]:
-    """The Parquet files in `commit`, DuckLake's batch, that are not young at `now`, in seconds since 1970."""
-    found = [
-        Named(int(table), _plain(path), relative == "true") for table, path, relative in _FILE.findall(commit)
+def named(commit: str) -> list[Named]:
+    """The Parquet files in `commit`, DuckLake's batch."""
+    if "ducklake_data_file" not in commit and "ducklake_delete_file" not in commit:
+        return []
+    return [
+        Named(int(number), int(table), _plain(path), relative == "true")
+        for number, table, path, relative in _FILE.findall(without_names(commit))
     ]
-    return [each for each in found if not _young(each.path, now)]
+
+
+def old(files: Sequence[Named], now: float) -> list[Named]:
+    """Those of `files` that are not young at `now`, in seconds since 1970."""
+    return [each for each in files if not _young(each.path, now)]
 
 
 def question(files: Sequence[Named]) -> str:
@@ -94,6 +103,7 @@ async def refuse_missing(found: Sequence[str], missing: Missing) -> None:
 
 def _new(commit: str) -> tuple[dict[int, tuple[int, bool, str]], dict[int, tuple[bool, str]]]:
     """The tables and schemas that the commit makes."""
+    commit = without_names(commit)
     tables = {
         int(number): (int(schema), relative == "true", _plain(path))
         for rows in _NEW_TABLES.findall(commit)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from azquack import doubles
 from azquack.errors import StatementError
 from azquack.link import statements
 from azquack.link.files import Named
+from azquack.link.quoted import without_names, without_quoted
 
 # The largest magnitude in the columns of a file; raises `StatementError` when nobody can tell.
 Largest = Callable[[str, Collection[int]], float]
@@ -25,7 +26,6 @@ TOO_LARGE = (
 _INSERTED = re.compile(r"\binserted_into_table:(\d+)")
 # A column of a file of which nothing is known but how many values it has.
 _BARE = re.compile(r"\((\d+), (\d+), (\d+), \d+, (?:\d+|NULL), (?:\d+|NULL), NULL, NULL, NULL, NULL\)")
-_FILE = re.compile(r"\((\d+), (\d+), \d+, NULL,\s+(?:NULL|\d+),\s+'((?:[^']|'')*)', (true|false), 'parquet'")
 _NEW = re.compile(r"\((\d+), \d+, NULL, (\d+), \d+, '(?:[^']|'')*', 'u?int128'")
 
 
@@ -37,23 +37,15 @@ class Doubtful:
     columns: frozenset[int]
 
 
-def doubtful(commit: str) -> list[Doubtful]:
-    """The files in `commit`, DuckLake's batch, of which nothing says how large the numbers in a column are."""
-    if not (tables := {int(each) for each in _INSERTED.findall(statements.changes_of(commit))}):
+def doubtful(commit: str, named: Sequence[Named]) -> list[Doubtful]:
+    """Those of the files `named` in `commit` of which nothing says how large the numbers in a column are."""
+    if not named or not (tables := {int(each) for each in _INSERTED.findall(statements.changes_of(commit))}):
         return []
     columns: dict[int, set[int]] = {}
-    for file, table, column in _BARE.findall(commit):
+    for file, table, column in _BARE.findall(without_quoted(commit)):
         if int(table) in tables:
             columns.setdefault(int(file), set()).add(int(column))
-    if not columns:
-        return []
-    return [
-        Doubtful(
-            Named(int(table), path.replace("''", "'"), relative == "true"), frozenset(columns[int(file)])
-        )
-        for file, table, path, relative in _FILE.findall(commit)
-        if int(file) in columns
-    ]
+    return [Doubtful(each, frozenset(columns[each.number])) for each in named if each.number in columns]
 
 
 def question(found: Collection[Doubtful]) -> str:
@@ -69,7 +61,7 @@ def question(found: Collection[Doubtful]) -> str:
 def huge(found: Collection[Doubtful], told: str, commit: str) -> list[Doubtful]:
     """Those of `found` with such columns, and these: the catalog `told` the old ones, the commit makes new ones."""
     known = {tuple(map(int, line.split())) for line in told.splitlines()}
-    known |= {(int(table), int(column)) for column, table in _NEW.findall(commit)}
+    known |= {(int(table), int(column)) for column, table in _NEW.findall(without_names(commit))}
     kept = [
         Doubtful(
             each.file, frozenset(column for column in each.columns if (each.file.table, column) in known)

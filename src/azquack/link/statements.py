@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from enum import Enum
 
+from azquack.link.quoted import without_names, without_quoted
 from azquack.possessive import re
 from azquack.sql import literal
 
@@ -84,7 +85,8 @@ _NO_EXTRA_INFO = re.compile(
 )
 
 _FLUSH = re.compile(r"DELETE FROM \S*ducklake_inlined_data_\d+_\d+ WHERE begin_snapshot <= \d+")
-_CHANGES = re.compile(r"ducklake_snapshot_changes VALUES \(\d+, '(?P<changes>(?:[^']|'')*)'")
+_CHANGES = re.compile(r"ducklake_snapshot_changes VALUES \(\d+, ")
+_LITERAL = re.compile(r"'((?:[^']|'')*+)'")
 _NAMES = re.compile(r'"[^"]*"')
 MIXED = (
     "ducklake_flush_inlined_data needs a transaction of its own: what else this one did to the table may have met rows "
@@ -227,7 +229,7 @@ def with_withheld(commit: str, tables: Collection[int]) -> str:
     extra = [
         f"DELETE FROM {match['schema'] or ''}ducklake_inlined_delete_{row['table']} "
         f"WHERE file_id = {row['file']} AND begin_snapshot <= {row['newest']};"
-        for row in _DELETE_FILE.finditer(commit)
+        for row in _DELETE_FILE.finditer(without_names(commit))
         if int(row["table"]) in tables and int(row["newest"]) < int(match["id"])
     ]
     return "\n".join([f"{commit.rstrip().rstrip(';')};", *extra]) if extra else commit
@@ -239,7 +241,7 @@ def is_mixed(commit: str) -> bool:
     The link leaves what a flush deletes to its commit (`counted`), so until then a transaction sees the
     rows in both places.
     """
-    if not _FLUSH.search(commit):
+    if not (_FLUSH.search(commit) and _FLUSH.search(without_quoted(commit))):
         return False
     kinds = {change.split(":")[0] for change in changes_of(commit).split(",")}
     return not kinds <= {"inline_flush", "deleted_from_table"}
@@ -247,8 +249,9 @@ def is_mixed(commit: str) -> bool:
 
 def changes_of(commit: str) -> str:
     """What a COMMIT says that it changes, without the names: `inserted_into_table:1,inlined_delete:2`."""
-    *_, made = [None, *_CHANGES.finditer(commit)]
-    return _NAMES.sub("", made["changes"]) if made else ""
+    row = _CHANGES.search(without_quoted(commit))
+    made = _LITERAL.match(commit, row.end()) if row else None
+    return _NAMES.sub("", made[1]) if made else ""
 
 
 def none_newer(commit: str) -> str:
