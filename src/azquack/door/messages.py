@@ -16,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from azquack.door.routing import Node
 from azquack.errors import StatementError, UpstreamError, WireError
-from azquack.upstream import Session
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +26,8 @@ LEAST = 2
 # Bytes of a vector of somebody's rows (2,048) while nobody knows them, and once a few answers were short.
 UNKNOWN = 8 << 20
 SHORT = 4 << 20
+# Seconds that a statement waits for that to be set.
+PATIENCE = 5.0
 # Names of principals whose rows are remembered.
 REMEMBERED = 10_000
 
@@ -85,12 +86,11 @@ class Messages:
                 if (wanted := self.chunks(load.need)) == load.chunks:
                     return
                 try:
-                    session = await Session.login(node.upstream, node.address.token)
-                    await session.run(f"SET GLOBAL {SETTING} = {wanted}")
-                    await session.close()
-                except (UpstreamError, StatementError, WireError) as error:
+                    async with asyncio.timeout(PATIENCE), node.own_session() as session:
+                        await session.run(f"SET GLOBAL {SETTING} = {wanted}")
+                except (UpstreamError, StatementError, WireError, TimeoutError) as error:
                     # The statement that follows finds out what is wrong with the node.
-                    facts = {"node": node.name, "reason": str(error)}
+                    facts = {"node": node.name, "reason": str(error) or "no answer in time"}
                     log.warning("the size of a node's messages stays", extra=facts)
                 load.chunks, load.long = wanted, False
 

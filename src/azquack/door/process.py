@@ -162,10 +162,8 @@ class DoorProcess:
         same whenever the gateway starts.
         """
         for node in self._nodes:
-            session = await Session.login(node.upstream, node.address.token)
-            names = await session.text(FUNCTIONS)
-            await session.close()
-            return names.split()
+            async with node.own_session() as session:
+                return (await session.text(FUNCTIONS)).split()
         return []
 
     def _made(self, wall: Wall, views: LakeViews | None) -> Door:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, suppress
 
 from azquack.door.ports import Access, NodeAddress
 from azquack.errors import StatementError, UpstreamError, WireError
@@ -31,6 +32,19 @@ class Node:
     @property
     def name(self) -> str:
         return self.address.name
+
+    @asynccontextmanager
+    async def own_session(self) -> AsyncIterator[Session]:
+        """A session of the gateway's own, which holds nothing at the node afterwards.
+
+        Raises `UpstreamError`, `StatementError`, `WireError`.
+        """
+        session = await Session.login(self.upstream, self.address.token)
+        try:
+            yield session
+        finally:
+            with suppress(StatementError, UpstreamError):
+                await session.close()
 
     def is_due(self, now: float) -> bool:
         """Whether it should be probed; `now` in seconds of the loop."""

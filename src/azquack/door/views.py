@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -23,7 +22,6 @@ from azquack.http import Refusal
 from azquack.principals.principal import folded
 from azquack.sentences import INVALID_ID
 from azquack.sql import literal
-from azquack.upstream import Session as NodeSession
 from azquack.wall.views import MAKER, Read, View, Views
 
 AGE = 3.0
@@ -85,9 +83,9 @@ class LakeViews:
                 now = await self._seen(session) if own else await self._current(session.node)
                 past: dict[str, Sequence[str]] = {}
                 while unknown := self._views(now, past).unknown(reads):
-                    async with _asking(session.node) as ask:
+                    async with session.node.own_session() as asking:
                         for name in sorted(unknown):
-                            past[name] = await self._past(name, ask)
+                            past[name] = await self._past(name, asking.text)
         except (StatementError, UpstreamError, WireError, TimeoutError, ValueError) as error:
             # Whoever has no grants may read by themselves all that a view could show; a session that is no more, the
             # statement itself will meet.
@@ -106,8 +104,8 @@ class LakeViews:
             async with self._turns.setdefault(node, asyncio.Lock()):
                 if self._is_old():
                     began, changes = asyncio.get_running_loop().time(), self._changes
-                    async with _asking(node) as ask:
-                        told = await ask(question(self._policy.lake, self._mark))
+                    async with node.own_session() as asking:
+                        told = await asking.text(question(self._policy.lake, self._mark))
                     if told != SAME:
                         self._mark, self._known = answer(told)
                     if changes == self._changes:
@@ -162,14 +160,3 @@ def answer(told: str) -> tuple[str, Known]:
 def _place(line: str) -> tuple[str, str]:
     schema, name, _ = (bytes.fromhex(each) for each in line.split(","))
     return folded(schema.decode()), folded(name.decode())
-
-
-@asynccontextmanager
-async def _asking(node: Node) -> AsyncIterator[Ask]:
-    """A session of the gateway's own at `node`, which holds nothing there afterwards."""
-    session = await NodeSession.login(node.upstream, node.address.token)
-    try:
-        yield session.text
-    finally:
-        with suppress(StatementError, UpstreamError):
-            await session.close()

@@ -23,7 +23,6 @@ from azquack.errors import StatementError, UpstreamError
 from azquack.faults import clear
 from azquack.health import Board
 from azquack.sql import literal
-from azquack.upstream import Session
 
 CHECK = "writes"
 # Seconds between looks at what was noted, and between two files that are written: while it works, and while not.
@@ -114,11 +113,8 @@ class DataWrites:
         node = self._nodes.least_busy("write")
         if node is None:
             raise UpstreamError("no node that writes is ready", sent=False)
-        session = await Session.login(node.upstream, node.address.token)
-        try:
+        async with node.own_session() as session:
             await session.run(sql)
-        finally:
-            await session.close()
 
 
 class WritesCheck(Collector):
