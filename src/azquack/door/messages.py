@@ -80,11 +80,11 @@ class Messages:
         return max(LEAST, min(MOST, int(self._budget / need)))
 
     async def _fit(self, node: Node, load: _Load) -> None:
-        """Fewer vectors at once; more only where a long result gains by them, so that short ones set nothing."""
-        while (wanted := self.chunks(load.need)) < load.chunks or (load.long and wanted >= 2 * load.chunks):
+        while self._is_off(load):
             async with load.lock:
-                if (wanted := self.chunks(load.need)) == load.chunks:
+                if not self._is_off(load):
                     return
+                wanted = self.chunks(load.need)
                 try:
                     async with asyncio.timeout(PATIENCE), node.own_session() as session:
                         await session.run(f"SET GLOBAL {SETTING} = {wanted}")
@@ -93,6 +93,12 @@ class Messages:
                     facts = {"node": node.name, "reason": str(error) or "no answer in time"}
                     log.warning("the size of a node's messages stays", extra=facts)
                 load.chunks, load.long = wanted, False
+
+    def _is_off(self, load: _Load) -> bool:
+        """Whether vectors are too many, or too few for a long result; short ones gain nothing, so they set nothing."""
+        wanted = self.chunks(load.need)
+        more = wanted > load.chunks and (wanted == MOST or wanted >= 2 * load.chunks)
+        return wanted < load.chunks or (load.long and more)
 
     def _learn(self, principal: str, answer: Answer, load: _Load) -> None:
         load.long = load.long or answer.more
