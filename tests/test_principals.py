@@ -147,6 +147,63 @@ def test_a_book_read_back_is_the_same() -> None:
     assert book.Book.parse(known.text()) == known
 
 
+ODD = [
+    "",
+    " ",
+    "a b",
+    "o'neil",
+    'a"b',
+    "a/b",
+    "a\n",
+    "é",
+    "a" * 129,
+    "\x00",
+    "\ud800",
+    "*",
+    "ann",
+    "a.b_c@d-e",
+    "A" * 128,
+]
+PLACES = [
+    "*",
+    "s.*",
+    "s.t",
+    '"a b".*',
+    "a b.c",
+    "s.t.u",
+    "é.ß",
+    "'x'.y",
+    "a;b.*",
+    "S.T",
+    "2024.01",
+    ".t",
+    "s.",
+]
+
+
+@pytest.mark.parametrize("people", [(), ("ann",)])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_taken_into_a_book_can_be_read_from_it(
+    tmp_path: Path, name: str, place: str, people: tuple[str, ...]
+) -> None:
+    file = tmp_path / "book.json"
+    for each in people:
+        book.edit(file, partial(book.add, name=each, role=Role.READER))
+    before = book.read(file)
+    said = ""
+    try:
+        given = Grant.parse(f"select on {place}")
+        book.edit(file, lambda known: book.add(known, name, Role.WRITER, (given,)))
+    except (SettingError, TokenError) as error:
+        said = str(error)
+    assert "\n" not in said
+    if said:
+        assert book.read(file) == before
+    else:
+        assert book.read(file).find(name).grants == (given,)
+
+
 def test_a_text_source_reads_anew_only_when_told() -> None:
     known, token = book.add(book.Book(), "ann", Role.READER)
     texts = [known.text()]

@@ -87,7 +87,8 @@ class Book:
 
 def add(book: Book, name: str, role: Role, grants: tuple[Grant, ...] | None = None) -> tuple[Book, str]:
     """The book with a new principal, and its token, which is kept nowhere. Raises `SettingError`."""
-    if any(record.name == checked_name(name) for record in book.records):
+    checked_name(name)
+    if any(record.name == name for record in book.records):
         raise SettingError(f"there is a principal {name!r} already: rotate its token, or revoke it first")
     token = new_token()
     wider = Book((*book.records, Record(name, role, hashed(token), None if grants is None else ())))
@@ -157,10 +158,13 @@ def edit(path: Path, change: Callable[[Book], tuple[Book, _T]]) -> _T:
     try:
         with _locked(path):
             book, result = change(read(path))
+            text = book.text()
+            # What could not be read again would lock everybody out.
+            Book.parse(text)
             fresh = path.with_name(f".{path.name}.new")
             fresh.unlink(missing_ok=True)
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(book.text())
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(path)
