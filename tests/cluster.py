@@ -68,13 +68,18 @@ class RunningPair:
 
 
 class TempPair:
-    """A pair of our own in `directory`, run by `azquack up`; `flags` are further arguments."""
+    """A pair of our own in `directory`, run by `azquack up`; `flags` are further arguments.
 
-    def __init__(self, directory: Path, *flags: str, env: dict[str, str] | None = None) -> None:
+    Its log is beside the directory, or in the file `log`.
+    """
+
+    def __init__(
+        self, directory: Path, *flags: str, env: dict[str, str] | None = None, log: Path | None = None
+    ) -> None:
         self.directory = directory
         self._flags = flags
         self._env = env or {}
-        self._log = directory.parent / f"{directory.name}.log"
+        self._log = log or directory.parent / f"{directory.name}.log"
         self._process: subprocess.Popen[str] | None = None
         self.uri = self.token = self.http_url = ""
         self.info: dict[str, Any] = {}

@@ -60,7 +60,7 @@ def test_a_disk_without_inodes_or_that_is_read_only_is_told_by_writing(tmp_path:
 
 def test_a_pair_on_a_full_disk_reads_and_says_that_it_cannot_write(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small") as disk:
-        pair = TempPair(disk.path / "lake")
+        pair = TempPair(disk.path / "lake", log=tmp_path / "pair.log")
         try:
             pair.start()
             with attached(pair, tmp_path / "client") as connection:
@@ -86,8 +86,9 @@ def cannot_write(pair: TempPair, disk: Disk, connection: duckdb.DuckDBPyConnecti
         connection.execute(remote("INSERT INTO t SELECT i FROM range(100000) r(i)")).fetchall()
     metrics = httpx.get(f"{pair.http_url}/metrics").text
     assert 'azquack_disk_full{place="data"} 1.0' in metrics
-    for text in (shown(pair), pair.log_text()):
-        assert "every write to the lake fails" in text
+    fails = "every write to the lake fails"
+    assert fails in shown(pair)
+    wait_until(lambda: fails in pair.log_text(), f"the log never said: {fails}")
     disk.free()
     wait_until(lambda: not full(pair), "the status never said that there is room again")
     wait_until(lambda: status(pair)[0] == 0, lambda: f"the status never was well again: {status(pair)}")
