@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -13,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azquack.door.checks import Checks
 from azquack.principals import Grant, Principal, Role
 from azquack.wall.parser import Parser
-from azquack.wall.views import Read, View, Views, read
+from azquack.wall.views import Body, Read, View, Views, read
 from azquack.wall.wall import Wall
 
 ROUNDS = int(os.environ.get("AZQUACK_TEST_ROUNDS", "150"))
@@ -169,13 +171,29 @@ def test_no_text_of_a_view_raises(text: str, signed: bool) -> None:
 PARSER = Parser()
 
 
-def views(definitions: dict[str, tuple[str, str]], past: dict[str, list[str]] | None = None) -> Views:
+class Lake:
+    """`Views` that read a text when it is needed."""
+
+    def __init__(self, now: dict[tuple[str, str], str], past: dict[str, list[str]]) -> None:
+        self._read: dict[Body, View] = {}
+        self._views = Views(now, past, self._read)
+
+    def unknown(self, reads: list[Read]) -> frozenset[str]:
+        self._all(reads)
+        return self._views.unknown(reads)
+
+    def refusal(self, reads: list[Read], people: Callable[[str], list[Principal]]) -> str:
+        self._all(reads)
+        return self._views.refusal(reads, people)
+
+    def _all(self, reads: list[Read]) -> None:
+        while unread := self._views.unread(reads):
+            self._read |= {each: read(*each, "lake", PARSER) for each in unread}
+
+
+def views(definitions: dict[str, tuple[str, str]], past: dict[str, list[str]] | None = None) -> Lake:
     """A lake with these views of the schema `s`: by name, its maker (nobody if empty) and its body."""
-    return Views(
-        {("s", name): signed(*view) for name, view in definitions.items()},
-        past or {},
-        lambda sql, schema: read(sql, schema, "lake", PARSER),
-    )
+    return Lake({("s", name): signed(*view) for name, view in definitions.items()}, past or {})
 
 
 def signed(maker: str, body: str) -> str:
@@ -234,11 +252,7 @@ def test_the_past_is_asked_for_and_then_held() -> None:
 
 def test_a_note_that_cannot_be_read_is_refused() -> None:
     for body in ("garbage (", "WITH azquack_maker AS (SELECT 1 + 1, 2) FROM lake.s.t"):
-        lake = Views(
-            {("s", "a"): f"CREATE VIEW a AS /* azquack_maker */ {body}"},
-            {},
-            lambda sql, schema: read(sql, schema, "lake", PARSER),
-        )
+        lake = Lake({("s", "a"): f"CREATE VIEW a AS /* azquack_maker */ {body}"}, {})
         assert "cannot be read" in lake.refusal([Read("s", "a")], people(ann="all on *"))
 
 
@@ -251,3 +265,28 @@ def test_two_with_the_same_grants_do_not_sign_for_each_other(wall: Wall) -> None
     assert wall.view(wall.check(admin, "CREATE VIEW v AS FROM t").sql or "", "main") == View(
         frozenset(), frozenset({Read("main", "t")})
     )
+
+
+def test_a_large_view_is_read_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that read it itself would serve nobody meanwhile."""
+    keys = ", ".join(map(str, range(20_000)))
+    large, wall, started = f"CREATE VIEW v AS SELECT a FROM lake.s.t WHERE a IN ({keys})", Wall(), []
+    start = asyncio.create_subprocess_exec
+
+    async def noted(*arguments: Any, **settings: Any) -> Any:
+        started.append(await start(*arguments, **settings))
+        return started[-1]
+
+    async def elsewhere() -> View:
+        checks = Checks(wall, seconds=60)
+        try:
+            return await checks.view(ANN, large, "main")
+        finally:
+            checks.close()
+            for each in started:
+                await each.wait()
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    known = wall.view(large, "main")
+    assert asyncio.run(elsewhere()) == known == View(frozenset(), frozenset({Read("s", "t")}))
+    assert len(started) == 1

@@ -82,7 +82,7 @@ async def main() -> None:
     who = Principals([FileSource(Path(plan["book"]))]) if plan.get("book") else people
     views = None
     if wall is not None:
-        views = LakeViews(wall, who, 60.0, alone=plan.get("only_door", False), over_quack=False)
+        views = LakeViews(wall.lake, who, 60.0, alone=plan.get("only_door", False), over_quack=False)
     door = Door(
         nodes=nodes,
         principals=who,

@@ -17,7 +17,7 @@ from azquack.possessive import re
 from azquack.wall.scope import Asked
 
 if TYPE_CHECKING:
-    from azquack.wall.views import Read
+    from azquack.wall.views import Read, View
 
 SENTENCE = (
     "The catalog refused this: it is no statement that DuckLake 1.5.5 or AzQuack sends. Nothing of it was run, and "
@@ -84,6 +84,10 @@ class CatalogPolicy:
     def check_append(self, principal: object, schema: str, table: str) -> Verdict:
         """Nobody appends to a catalog natively."""
         return _refused(0)
+
+    def view(self, sql: str, schema: str) -> View:
+        """The views of a lake are read by the gateways of its query replicas: raises `NotImplementedError`."""
+        raise NotImplementedError
 
     def _batch(self, sql: str, furthest: int) -> Verdict:
         begin = _BEGIN.match(sql)

@@ -39,19 +39,20 @@ def received(stream: BinaryIO) -> Any:
 def main() -> None:
     """Takes a policy first, then questions, until the gateway closes the pipe."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    questions, out = sys.stdin.buffer, sys.stdout.buffer
     try:
         wall = received(questions)
+        answers = {"check": wall.check, "view": wall.view, "tell": told_of}
         while True:
             what, arguments = received(questions)
             signal.setitimer(signal.ITIMER_REAL, SECONDS)
             try:
-                answer = wall.check(*arguments) if what == "check" else told_of(*arguments)
+                answer = answers[what](*arguments)
             except MemoryError:
                 answer = None
             signal.setitimer(signal.ITIMER_REAL, 0)
-            answers.write(frame(answer))
-            answers.flush()
+            out.write(frame(answer))
+            out.flush()
     except EOFError:
         return
 

@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azquack.door.audit import Told, told_of
 from azquack.door.checker import HEAD, frame
@@ -19,8 +19,12 @@ from azquack.wall.errors import Refused
 from azquack.wall.scope import Scope
 from azquack.wall.shape import CHARACTERS, SMALL, measured
 
+if TYPE_CHECKING:
+    from azquack.wall.views import View
+
 PROCESSES = 2
 IDLE_SECONDS = 60.0
+TOO_MUCH_VIEW = "A view takes too much time or memory to be read: make it anew, in parts"
 TOO_MUCH = "This text takes too much time or memory to be checked: split it, or load the values into a table"
 
 
@@ -107,6 +111,16 @@ class Checks:
         async with self._turn(principal.name) as checker:
             told: Told | None = await checker.ask("tell", sql)
         return told or Told("", "")
+
+    async def view(self, principal: Principal, sql: str, schema: str) -> View:
+        """What a view says whose text in `schema` is `sql`, for a statement of `principal`."""
+        if is_small(sql):
+            return self._wall.view(sql, schema)
+        async with self._turn(principal.name) as checker:
+            view: View | None = await checker.ask("view", sql, schema)
+        if view is None:
+            raise Refusal("views", TOO_MUCH_VIEW)
+        return view
 
     def close(self) -> None:
         """Ends the processes."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from azquack.principals.principal import Grant
     from azquack.principals.principal import Principal as Person
     from azquack.wall.scope import Asked, Scope
-    from azquack.wall.views import Read
+    from azquack.wall.views import Read, View
 
 Access = Literal["read", "write"]
 RoleName = Literal["reader", "writer", "admin"]
@@ -85,6 +85,7 @@ class Wall(Protocol):
 
     def check(self, principal: Any, sql: str, scope: Scope) -> Verdict: ...
     def check_append(self, principal: Any, schema: str, table: str) -> Verdict: ...
+    def view(self, sql: str, schema: str) -> View: ...
 
 
 @dataclass(frozen=True, slots=True)

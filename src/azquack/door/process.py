@@ -153,7 +153,7 @@ class DoorProcess:
         longest, alone = self._settings.statement_timeout, self._is_only_door()
         # A pair on a laptop has a catalog of its own.
         quack = (self._settings.catalog or "quack:").startswith("quack:")
-        return wall, LakeViews(wall, self._principals, longest, alone=alone, over_quack=quack)
+        return wall, LakeViews(wall.lake, self._principals, longest, alone=alone, over_quack=quack)
 
     async def _functions(self) -> list[str]:
         """The names of a node's own functions: one that nobody has reviewed must not pass for a macro.

@@ -146,7 +146,7 @@ class Statements:
         texts: Texts,
     ) -> Outcome:
         if self._views is not None and verdict is not None:
-            await self._views.check(session, verdict.reads)
+            await self._views.check(session, verdict.reads, self._verdicts.view)
         if self._results is not None:
             await self._results.admit(session)
         try:

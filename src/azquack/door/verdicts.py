@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from azquack.door import natives
 from azquack.door.audit import Told, told_of
@@ -13,6 +14,9 @@ from azquack.wall.scope import Asked, Scope, answer, question
 
 # Characters up to which the policy of a catalog reads a text at once.
 LONG = 16 << 10
+
+if TYPE_CHECKING:
+    from azquack.wall.views import Body, View
 
 
 class Verdicts:
@@ -43,6 +47,11 @@ class Verdicts:
         if len(sql) <= LONG:
             return wall.check(principal, sql, scope)
         return await asyncio.to_thread(wall.check, principal, sql, scope)
+
+    async def view(self, principal: Principal, body: Body) -> View:
+        """What the view of `body` says, for a statement of `principal`."""
+        assert self._checks is not None, "a gateway that knows the views has a policy"
+        return await self._checks.view(principal, *body)
 
     async def told(self, principal: Principal, sql: str) -> Told:
         """What an audit log tells of `sql`."""

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from azquack.door import natives
-from azquack.door.ports import Principals
+from azquack.door.ports import Principal, Principals
 from azquack.door.routing import Node
 from azquack.door.sessions import Session
 from azquack.errors import StatementError, UpstreamError, WireError
@@ -22,7 +21,7 @@ from azquack.http import Refusal
 from azquack.principals.principal import folded
 from azquack.sentences import INVALID_ID
 from azquack.sql import literal
-from azquack.wall.views import MAKER, Read, View, Views
+from azquack.wall.views import MAKER, Body, Read, View, Views
 
 AGE = 3.0
 """Seconds after which the views are read anew."""
@@ -33,32 +32,29 @@ _CHANGES = frozenset({"CREATE", "ALTER", "DROP", "TRANSACTION"})
 
 Ask = Callable[[str], Awaitable[str]]
 Known = dict[tuple[str, str], str]
-
-
-class Policy(Protocol):
-    """What reads the text of a view."""
-
-    @property
-    def lake(self) -> str: ...
-    def view(self, sql: str, schema: str) -> View: ...
+ReadBody = Callable[[Principal, Body], Awaitable[View]]
+"""Reads a view for a statement of somebody, and holds nobody else up meanwhile."""
+# Views of which is kept what they say.
+_KEPT = 4096
 
 
 class LakeViews:
-    """Reads and keeps the views; no node is waited for longer than `seconds`.
+    """Reads and keeps the views of `lake`; no node is waited for longer than `seconds`.
 
     `alone` says that no other gateway serves the same sessions, and begins transactions in them; `over_quack` that the
     catalog is behind a link.
     """
 
     def __init__(
-        self, policy: Policy, principals: Principals, seconds: float, *, alone: bool, over_quack: bool
+        self, lake: str, principals: Principals, seconds: float, *, alone: bool, over_quack: bool
     ) -> None:
         self._alone = alone
         self._over_quack = over_quack
-        self._policy = policy
+        self._lake = lake
         self._principals = principals
         self._seconds = seconds
         self._known: Known = {}
+        self._read: dict[Body, View] = {}
         self._mark = ""
         self._read_at = -math.inf
         self._changes = 0
@@ -70,7 +66,7 @@ class LakeViews:
             self._changes += 1
             self._read_at = -math.inf
 
-    async def check(self, session: Session, reads: Collection[Read]) -> None:
+    async def check(self, session: Session, reads: Collection[Read], read: ReadBody) -> None:
         """Raises `Refusal` when a view among `reads`, or one behind it, reads what its maker may not read any more.
 
         `reads` are of a statement of `session`. Where nobody has grants, nothing is asked.
@@ -82,7 +78,16 @@ class LakeViews:
                 own = session.transaction.open is not None or not self._alone
                 now = await self._seen(session) if own else await self._current(session.node)
                 past: dict[str, Sequence[str]] = {}
-                while unknown := self._views(now, past).unknown(reads):
+                if len(self._read) > _KEPT:
+                    self._read.clear()
+                views = Views(now, past, self._read)
+                while True:
+                    for body in views.unread(reads):
+                        self._read[body] = await read(session.principal, body)
+                    if views.unread(reads):
+                        continue
+                    if not (unknown := views.unknown(reads)):
+                        break
                     async with session.node.own_session() as asking:
                         for name in sorted(unknown):
                             past[name] = await self._past(name, asking.text)
@@ -92,11 +97,8 @@ class LakeViews:
             if session.principal.grants is None or str(error) == INVALID_ID:
                 return
             raise Refusal("views", UNKNOWN.format(str(error) or "a node does not answer")) from None
-        if reason := self._views(now, past).refusal(reads, self._principals.named):
+        if reason := views.refusal(reads, self._principals.named):
             raise Refusal("views", f"{reason}.")
-
-    def _views(self, now: Known, past: dict[str, Sequence[str]]) -> Views:
-        return Views(now, past, self._policy.view)
 
     async def _current(self, node: Node) -> Known:
         """The views, which of several statements at once one reads for all that wait at `node`."""
@@ -105,7 +107,7 @@ class LakeViews:
                 if self._is_old():
                     began, changes = asyncio.get_running_loop().time(), self._changes
                     async with node.own_session() as asking:
-                        told = await asking.text(question(self._policy.lake, self._mark))
+                        told = await asking.text(question(self._lake, self._mark))
                     if told != SAME:
                         self._mark, self._known = answer(told)
                     if changes == self._changes:
@@ -117,11 +119,11 @@ class LakeViews:
 
     async def _seen(self, session: Session) -> Known:
         """The views as `session` sees them."""
-        return answer(await natives.node_of(session).text(question(self._policy.lake, "")))[1]
+        return answer(await natives.node_of(session).text(question(self._lake, "")))[1]
 
     async def _past(self, name: str, ask: Ask) -> list[str]:
         """The text of each view that was ever called `name`, in any schema; of the snapshots that there are."""
-        metadata = f"__ducklake_metadata_{self._policy.lake}"
+        metadata = f"__ducklake_metadata_{self._lake}"
         views = (
             "SELECT coalesce(string_agg(hex(sql), ','), '') AS views FROM {} "
             f"WHERE lower(view_name) = lower({literal(name)})"

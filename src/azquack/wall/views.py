@@ -119,17 +119,27 @@ def _maker(clause: Any) -> str:
         return ""
 
 
+class Body(NamedTuple):
+    """The text of a view, and the schema in which it stands."""
+
+    sql: str
+    schema: str
+
+
+_NOTHING = View(frozenset(), frozenset())
+
+
 class Views:
     """The views of a lake at one moment: `now` the texts of those that there are, `past` all that a name ever was.
 
-    `read` is `read` above, for a text and its schema.
+    `read` has what each text says that was read by now, as a view of its schema.
     """
 
     def __init__(
         self,
         now: Mapping[tuple[str, str], str],
         past: Mapping[str, Sequence[str]],
-        read: Callable[[str, str], View],
+        read: Mapping[Body, View],
     ) -> None:
         self._now = now
         self._past = past
@@ -138,38 +148,45 @@ class Views:
     def unknown(self, reads: Iterable[Read]) -> frozenset[str]:
         """The names that `reads` reach in the past, and of which `past` knows nothing."""
         return frozenset(
-            each.table for each, _ in self._reached(reads) if each.past and each.table not in self._past
+            each.table for each in self._reached(reads) if each.past and each.table not in self._past
         )
 
+    def unread(self, reads: Iterable[Read]) -> list[Body]:
+        """The texts that `reads` reach, and that were not read; behind them there may be more."""
+        return [each for place in self._reached(reads) for each in self._at(place) if each not in self._read]
+
     def refusal(self, reads: Iterable[Read], people: Callable[[str], Sequence[Principal]]) -> str:
-        """Why `reads` may not be read, as a sentence: a view's maker may not read what that reads. Else nothing."""
-        for place, view in self._reached(reads):
-            for maker in sorted(view.makers):
-                if reason := _refusal(place, view, maker, people(maker)):
-                    return reason
+        """Why `reads` may not be read, as a sentence: a view's maker may not read what that reads. Else nothing.
+
+        Raises `KeyError` when a text of theirs is unread.
+        """
+        for place in self._reached(reads):
+            for view in [self._read[each] for each in self._at(place)]:
+                for maker in sorted(view.makers):
+                    if reason := _refusal(place, view, maker, people(maker)):
+                        return reason
         return ""
 
-    def _reached(self, reads: Iterable[Read]) -> list[tuple[Read, View]]:
-        """The views that `reads` reach, also through others; one may lead back to itself."""
-        reached: list[tuple[Read, View]] = []
+    def _reached(self, reads: Iterable[Read]) -> list[Read]:
+        """The places that `reads` reach, also through views; one may lead back to itself."""
+        reached: list[Read] = []
         seen = set(reads)
         todo = sorted(seen)
         while todo:
             place = todo.pop()
-            for view in self._at(place):
-                reached.append((place, view))
-                further = (view.reads or frozenset()) - seen
+            reached.append(place)
+            for text in self._at(place):
+                further = (self._read.get(text, _NOTHING).reads or frozenset()) - seen
                 seen |= further
                 todo += sorted(further)
         return reached
 
-    def _at(self, place: Read) -> list[View]:
+    def _at(self, place: Read) -> list[Body]:
         if place.past:
             # The past does not say in which schema a view stood.
-            known = [self._read(sql, place.schema) for sql in self._past.get(place.table, ())]
-            return known or [View(frozenset(), frozenset())]
+            return [Body(sql, place.schema) for sql in self._past.get(place.table, ())]
         sql = self._now.get((place.schema, place.table))
-        return [] if sql is None else [self._read(sql, place.schema)]
+        return [] if sql is None else [Body(sql, place.schema)]
 
 
 def _refusal(place: Read, view: View, maker: str, people: Sequence[Principal]) -> str:

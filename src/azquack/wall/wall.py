@@ -65,7 +65,6 @@ class Wall:
         self._longest = longest
         self._parser = Parser()
         self._remembered = lru_cache(maxsize=1024)(self._judge)
-        self._views = lru_cache(maxsize=1024)(lambda sql, schema: read(sql, schema, self._lake, self._parser))
 
     def __reduce__(self) -> tuple[type[Wall], tuple[str, tuple[str, ...], int]]:
         """The same policy in another process: its parser is made anew there."""
@@ -99,7 +98,7 @@ class Wall:
 
     def view(self, sql: str, schema: str) -> View:
         """The view of the lake's `schema` that a node tells as `sql`."""
-        return self._views(sql, schema)
+        return read(sql, schema, self._lake, self._parser)
 
     def check_append(self, principal: Principal, schema: str, table: str) -> Verdict:
         """Whether `principal` may append rows to `schema.table`, as a native INSERT does."""
