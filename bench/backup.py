@@ -21,12 +21,12 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
-from azquack.backup.backups import Backups
-from azquack.backup.places import DirectoryPlace
-from azquack.backup.retention import Retention
-from azquack.check import metadata
+from azquack.catalog.backup.backups import Backups
+from azquack.catalog.backup.places import DirectoryPlace
+from azquack.catalog.backup.retention import Retention
+from azquack.catalog.check import metadata
 from azquack.cli.site import site
+from azquack.lake import extensions
 from azquack.sql import literal
 
 SNAPSHOTS, FILES_EACH, COLUMNS = 20_000, 5, 4

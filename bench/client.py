@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import flight
 
-from azquack import extensions
+from azquack.lake import extensions
 from azquack.sql import literal
 
 

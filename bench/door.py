@@ -22,9 +22,9 @@ from contextlib import ExitStack, contextmanager
 
 import psutil
 
-from azquack.upstream import Session, Upstream
+from azquack.quack.upstream import Session, Upstream
 from tests.cluster import wait_until
-from tests.door.parts import ANN, Child, Client, DoorProcess, NodeProcess, client
+from tests.gateway.parts import ANN, Child, Client, DoorProcess, NodeProcess, client
 
 ROWS = 5_000_000
 TABLES = (

@@ -16,7 +16,7 @@ import httptools
 import uvicorn
 import uvloop
 
-from azquack.upstream import Upstream
+from azquack.quack.upstream import Upstream
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

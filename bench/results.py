@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from azquack import extensions
+from azquack.lake import extensions
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 import duckdb
 from pydantic import SecretStr
 
-from azquack import client
 from azquack.errors import LakeError
+from azquack.lake import client
 from azquack.sql import literal
 
 TABLE = "azquack_sessions"

@@ -21,7 +21,7 @@ from typing import IO, Any, Protocol
 import duckdb
 from pydantic import SecretStr
 
-from azquack import client, extensions
+from azquack.lake import client, extensions
 from azquack.sql import literal
 
 # One that holds a log is a function, so that it is the log of the failure.

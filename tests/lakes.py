@@ -8,11 +8,11 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
-from azquack.metadata import Metadata
-from azquack.node import Node
-from azquack.roles.query import node_plan
-from azquack.settings import Settings
+from azquack.config.settings import Settings
+from azquack.lake import extensions
+from azquack.lake.metadata import Metadata
+from azquack.node.process import Node
+from azquack.replicas.query import node_plan
 from azquack.sql import literal
 from azquack.storage import Storage, storage_for
 from azquack.tokens import TokenSource

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
+from azquack.lake import extensions
+from azquack.policy.lockdown import lockdown
 from azquack.sql import literal
-from azquack.wall.lockdown import lockdown
 
 FILL = """
 CREATE TABLE lake.events AS SELECT range AS id, 'event ' || range AS what FROM range(1000);

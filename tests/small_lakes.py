@@ -11,9 +11,9 @@ from typing import Any
 
 import duckdb
 
-from azquack import extensions
-from azquack.settings import Settings
-from azquack.sources import load
+from azquack.config.settings import Settings
+from azquack.config.sources import load
+from azquack.lake import extensions
 from azquack.sql import literal
 
 

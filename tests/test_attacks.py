@@ -18,10 +18,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack import extensions
+from azquack.lake import extensions
+from azquack.policy.policy import Wall
 from azquack.principals import Grant, Principal, Role
 from azquack.sql import literal
-from azquack.wall.wall import Wall
 from tests.cluster import end, read_line
 
 

@@ -22,23 +22,23 @@ import httpx
 import psutil
 import pytest
 
-from azquack import epochs
-from azquack.backup.backups import Backups
-from azquack.backup.looks import Looks
-from azquack.backup.manifest import Manifest, parse
-from azquack.backup.note import Note
-from azquack.backup.places import BlobPlace, DirectoryPlace, Place, place_for
-from azquack.backup.retention import Retention
-from azquack.backup.standing import Standing
-from azquack.channel import Message, decode, encode
-from azquack.check import checks
+from azquack.catalog import epochs
+from azquack.catalog.backup.backups import Backups
+from azquack.catalog.backup.looks import Looks
+from azquack.catalog.backup.manifest import Manifest, parse
+from azquack.catalog.backup.note import Note
+from azquack.catalog.backup.places import BlobPlace, DirectoryPlace, Place, place_for
+from azquack.catalog.backup.retention import Retention
+from azquack.catalog.backup.standing import Standing
+from azquack.catalog.check import checks
+from azquack.catalog.lease.grant import Grant, now
 from azquack.cli.site import site
-from azquack.client import Target
+from azquack.config.settings import Settings
+from azquack.config.sources import load
 from azquack.errors import BackupError, SettingError
-from azquack.lease.grant import Grant, now
-from azquack.local import LakeDirectory
-from azquack.settings import Settings
-from azquack.sources import load
+from azquack.lake.client import Target
+from azquack.process.pipes import Message, decode, encode
+from azquack.replicas.local import LakeDirectory
 from tests.cluster import TempPair, attached, end, read_line, remote, wait_until
 from tests.small_lakes import DiskLake
 from tests.standins.azure import Azure
@@ -498,7 +498,7 @@ def metric(pair: TempPair, name: str) -> float:
 
 def backup_process(pair: TempPair) -> psutil.Process | None:
     children = psutil.Process(pair.pid).children()
-    return next((each for each in children if "azquack.backup" in each.cmdline()), None)
+    return next((each for each in children if "azquack.catalog.backup" in each.cmdline()), None)
 
 
 def has_duckdb(process: psutil.Process) -> bool:
@@ -580,7 +580,7 @@ def test_the_session_of_a_killed_backup_ends(tmp_path: Path, home: Path) -> None
     try:
         run(pair, home, "CREATE TABLE t (i INTEGER)")
         abandoned = (
-            "import sys, time; from pathlib import Path; from azquack.backup.copy import session; "
+            "import sys, time; from pathlib import Path; from azquack.catalog.backup.copy import session; "
             "from azquack.cli.site import site; opened = session(site(Path(sys.argv[1]), {}).catalog); "
             "print(opened.__enter__().state(), flush=True); time.sleep(600)"
         )
@@ -600,7 +600,7 @@ def test_the_session_of_a_killed_backup_ends(tmp_path: Path, home: Path) -> None
 
 
 class BackupProcess:
-    """`python -m azquack.backup` for the catalog of `pair`, as a supervisor starts it; `place` takes the backups."""
+    """`python -m azquack.catalog.backup` for the catalog of `pair`, as a supervisor starts it, to `place`."""
 
     def __init__(self, pair: TempPair, place: Path, every: float = 0.2) -> None:
         catalog, self._place = catalog_of(pair), place
@@ -608,7 +608,7 @@ class BackupProcess:
         self.scratch.mkdir()
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "azquack.backup"],
+                [sys.executable, "-m", "azquack.catalog.backup"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, bufsize=0,
                 env=os.environ | {"TMPDIR": str(self.scratch)},
             )  # fmt: skip

@@ -20,19 +20,19 @@ import duckdb
 import pytest
 from typer.testing import CliRunner
 
-from azquack import drafts
-from azquack.backup.backups import Backups, newest
-from azquack.backup.copy import State
-from azquack.backup.inventory import take
-from azquack.backup.manifest import Manifest
-from azquack.backup.note import Note
-from azquack.backup.places import BlobPlace, DirectoryPlace, Place, place_for
-from azquack.backup.record import Noted
-from azquack.backup.retention import Retention
+from azquack.catalog.backup.backups import Backups, newest
+from azquack.catalog.backup.copy import State
+from azquack.catalog.backup.inventory import take
+from azquack.catalog.backup.manifest import Manifest
+from azquack.catalog.backup.note import Note
+from azquack.catalog.backup.places import BlobPlace, DirectoryPlace, Place, place_for
+from azquack.catalog.backup.record import Noted
+from azquack.catalog.backup.retention import Retention
+from azquack.catalog.maintain import protection as protecting
 from azquack.cli import application
+from azquack.config.sources import load
 from azquack.errors import AzQuackError, BackupError
-from azquack.maintain import protection as protecting
-from azquack.sources import load
+from azquack.process import drafts
 from tests.cluster import TempPair, attached, end, read_line, remote, wait_until
 from tests.reliability.disks import small_disk
 from tests.standins.azurite import Azurite

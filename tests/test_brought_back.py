@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack.metadata import Metadata
-from azquack.sources import load
+from azquack.config.sources import load
+from azquack.lake.metadata import Metadata
 from azquack.storage import storage_for
 from azquack.storage.local import LocalStorage
 from tests.cluster import Pair, TempPair, remote

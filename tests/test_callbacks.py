@@ -9,9 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack import extensions
+from azquack.lake import extensions
+from azquack.policy.lockdown import OPEN_SETTINGS, lockdown
 from azquack.sql import literal
-from azquack.wall.lockdown import OPEN_SETTINGS, lockdown
 from bench.client import open_client
 from bench.contenders import AzQuack, Contender, Stock
 

@@ -16,9 +16,9 @@ import duckdb
 import httpx
 import pytest
 
-from azquack import extensions
-from azquack.catalog_policy.policy import SENTENCE, CatalogPolicy
-from azquack.link import files, questions, statements, values
+from azquack.catalog.link import files, questions, statements, values
+from azquack.catalog.policy.policy import SENTENCE, CatalogPolicy
+from azquack.lake import extensions
 from azquack.sql import literal
 from tests.cluster import Pair, TempPair, wait_until
 

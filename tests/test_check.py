@@ -12,11 +12,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack.backup.manifest import Manifest
-from azquack.check import checks, deletes, files, footers, inlined, metadata
-from azquack.check import deep as deep_rules
-from azquack.check.finding import Finding, Rule
-from azquack.check.rules import METADATA
+from azquack.catalog.backup.manifest import Manifest
+from azquack.catalog.check import checks, deletes, files, footers, inlined, metadata
+from azquack.catalog.check import deep as deep_rules
+from azquack.catalog.check.finding import Finding, Rule
+from azquack.catalog.check.rules import METADATA
 from azquack.errors import LakeError
 from tests.small_lakes import DiskLake, make_lake
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import duckdb
 
+from azquack.policy.policy import Wall
 from azquack.principals import Principal, Role
-from azquack.wall.wall import Wall
 
 ROUNDS = int(os.environ.get("AZQUACK_TEST_ROUNDS", "400"))
 EVE = Principal("eve", Role.ADMIN, "f")

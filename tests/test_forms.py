@@ -18,8 +18,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from azquack.policy.policy import Wall
 from azquack.principals import Principal, Role
-from azquack.wall.wall import Wall
 
 ADMIN = Principal("eve", Role.ADMIN, "f")
 ROUNDS = int(os.environ.get("AZQUACK_TEST_FUZZ_ROUNDS", "20000"))

@@ -12,15 +12,15 @@ import duckdb
 import httpx
 import pytest
 
-from azquack import room
-from azquack.room import Room, shortage
+from azquack.process import disks
+from azquack.process.disks import Room, shortage
 from tests.cluster import TempPair, attached, remote, wait_until
 from tests.reliability.disks import Disk, small_disk
 
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.mark.parametrize("name", room._PLACES)
+@pytest.mark.parametrize("name", disks._PLACES)
 def test_a_full_place_is_named_with_what_fails_and_what_to_do(tmp_path: Path, name: str) -> None:
     with small_disk(tmp_path / "small") as disk:
         places = Room({name: disk.path})

@@ -13,8 +13,8 @@ import httpx
 import jwt
 import pytest
 
-from azquack.identity import IdentityCache
-from azquack.settings import Settings
+from azquack.config.settings import Settings
+from azquack.node.managed_identity import IdentityCache
 from azquack.storage import storage_for
 from tests.lakes import plain_duckdb
 from tests.standins.azure import Azure

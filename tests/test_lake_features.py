@@ -9,9 +9,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from azquack import extensions
+from azquack.lake import extensions
 from tests.cluster import Pair, attached, remote
-from tests.door.parts import NodeProcess, client
+from tests.gateway.parts import NodeProcess, client
 
 Rows = list[tuple[Any, ...]]
 # DuckLake keeps an insert of up to this many rows in the catalog.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import lake_id
-from azquack.lake_id import LakeId
+from azquack.lake import lake_id
+from azquack.lake.lake_id import LakeId
 
 
 def test_an_id_is_new_each_time() -> None:

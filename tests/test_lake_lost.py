@@ -17,11 +17,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack import epochs, lake_id
+from azquack.catalog import epochs
 from azquack.errors import LakeError
-from azquack.local import LakeDirectory
-from azquack.node import Node
-from azquack.roles import catalog
+from azquack.lake import lake_id
+from azquack.node.process import Node
+from azquack.replicas import catalog
+from azquack.replicas.local import LakeDirectory
 from tests.cluster import Shell, TempPair
 
 pytestmark = pytest.mark.timeout(600)

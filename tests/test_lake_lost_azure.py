@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from azquack import client, epochs, lake_id
+from azquack.catalog import epochs
+from azquack.lake import client, lake_id
 from tests.cluster import wait_until
 from tests.reliability.replicas import PUBLIC, Replica
 from tests.standins.azurite import Azurite

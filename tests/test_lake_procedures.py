@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from azquack.policy.policy import Wall
 from azquack.principals.principal import Principal, Role
-from azquack.wall.wall import Wall
 from tests.cluster import TempPair, attached, remote
 
 ADMIN = Principal("ann", Role.ADMIN, "")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from azquack.lake_state import (
+from azquack.lake.state import (
     Action,
     BackupPlace,
     Catalog,

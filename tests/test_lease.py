@@ -16,13 +16,14 @@ import duckdb
 import pytest
 from azure.storage.blob import BlobClient
 
-from azquack import drafts, epochs
+from azquack.catalog import epochs
+from azquack.catalog.lease import BlobLease, FileLease, Grant, Lease, lease_for
+from azquack.catalog.lease.grant import now
+from azquack.catalog.lease.held import held
+from azquack.config.sources import load
 from azquack.errors import LakeError, LeaseError, LeaseLostError, SettingError
-from azquack.lake_state import LeaseRecord, Seen
-from azquack.lease import BlobLease, FileLease, Grant, Lease, lease_for
-from azquack.lease.grant import now
-from azquack.lease.held import held
-from azquack.sources import load
+from azquack.lake.state import LeaseRecord, Seen
+from azquack.process import drafts
 from tests.cluster import wait_until
 from tests.reliability.disks import small_disk
 from tests.standins.azurite import Azurite
@@ -162,7 +163,7 @@ def test_a_grant_is_not_held_once_its_time_is_over() -> None:
 def dead(tmp_path: Path) -> int:
     """The epoch of an owner that was killed."""
     take = (
-        "import sys; from pathlib import Path; from azquack.lease import FileLease;"
+        "import sys; from pathlib import Path; from azquack.catalog.lease import FileLease;"
         f"print(FileLease(Path(sys.argv[1]), {SECONDS}, 'x').acquire().epoch, flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

@@ -13,15 +13,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack.check import checks
+from azquack.catalog.check import checks
+from azquack.catalog.maintain.bounds import OPEN, Bounds, Clocks, bounds
+from azquack.catalog.maintain.deletion import Deletion
+from azquack.catalog.maintain.lake import METADATA, opened, storage_time
+from azquack.catalog.maintain.protection import Protection
+from azquack.catalog.maintain.report import sizes
+from azquack.catalog.maintain.steps import PLANNED, Maintenance, Options, Outcome
 from azquack.errors import LakeError
-from azquack.maintain.bounds import OPEN, Bounds, Clocks, bounds
-from azquack.maintain.deletion import Deletion
-from azquack.maintain.lake import METADATA, opened, storage_time
-from azquack.maintain.protection import Protection
-from azquack.maintain.report import sizes
-from azquack.maintain.steps import PLANNED, Maintenance, Options, Outcome
-from azquack.metadata import Metadata
+from azquack.lake.metadata import Metadata
 from azquack.storage import storage_for
 from tests.small_lakes import DiskLake
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from azquack.config.settings import Settings, shown
 from azquack.errors import SettingError
-from azquack.metadata import Metadata, metadata_for, quack_address
-from azquack.settings import Settings, shown
+from azquack.lake.metadata import Metadata, metadata_for, quack_address
 from azquack.storage import storage_for
 from azquack.tokens import EnvironmentTokens, TokenSource
 from tests.lakes import exercise, open_lake, plain_duckdb, query_node

@@ -19,11 +19,11 @@ from typing import Any
 import duckdb
 import pytest
 
-from azquack import extensions
+from azquack.lake import extensions
+from azquack.policy.policy import Wall
+from azquack.policy.scope import Asked, Kind, Scope, answer, question
+from azquack.policy.verdict import Verdict
 from azquack.principals import Grant, Principal, Role
-from azquack.wall.scope import Asked, Kind, Scope, answer, question
-from azquack.wall.verdict import Verdict
-from azquack.wall.wall import Wall
 
 READER = Principal("ann", Role.READER, "f")
 WRITER = Principal("bob", Role.WRITER, "f")

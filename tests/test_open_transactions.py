@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from azquack.catalog.link import files
 from azquack.errors import StatementError
-from azquack.link import files
-from azquack.stored import missing
+from azquack.lake.data_files import missing
 from tests.cluster import Pair, TempPair, attached, remote, wait_until
 from tests.standins.azurite import Azurite
 

@@ -17,7 +17,8 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from azquack import client, epochs, lake_id
+from azquack.catalog import epochs
+from azquack.lake import client, lake_id
 from tests.cluster import Shell, TempPair, end, read_line, wait_until
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from azquack.placeholders import WORDS
+from azquack.lake.placeholders import WORDS
 from azquack.sql import identifier, literal
 from tests.cluster import Pair, remote
 from tests.test_catalog_policy import foreign

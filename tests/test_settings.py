@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from azquack.cli import application
+from azquack.config.settings import Settings, as_markdown
+from azquack.config.sources import load
 from azquack.errors import SettingError
-from azquack.local import OWN, LakeDirectory
-from azquack.roles.query import memory_limit
-from azquack.settings import Settings, as_markdown
-from azquack.sources import load
+from azquack.replicas.local import OWN, LakeDirectory
+from azquack.replicas.query import memory_limit
 
 ROOT = Path(__file__).parents[1]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from azquack import epochs, wire
+from azquack.catalog import epochs
+from azquack.quack import wire
 from tests.cluster import wait_until
 from tests.reliability.replicas import INTERNAL, Replica
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from azquack.starting import StartingSidecar
+from azquack.replicas.starting import StartingSidecar
 from tests.cluster import end, read_line, wait_until
 from tests.link.processes import TcpProxy
 from tests.standins.azurite import Azurite

@@ -8,10 +8,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from azquack.config.settings import Settings, StorageAuth
 from azquack.errors import LakeError, SettingError
-from azquack.lake_id import MARK, mark_text
-from azquack.metadata import Metadata
-from azquack.settings import Settings, StorageAuth
+from azquack.lake.lake_id import MARK, mark_text
+from azquack.lake.metadata import Metadata
 from azquack.sql import MASK, literal
 from azquack.storage import Storage, azure, s3, storage_for
 from bench.delay import DelayProxy

@@ -21,30 +21,33 @@ from typing import Any
 import pytest
 import regex
 
-import azquack.catalog_policy
-import azquack.door
+import azquack.catalog.link
+import azquack.catalog.policy
+import azquack.gateway
+import azquack.gateway.quack
 import azquack.http
-import azquack.link
+import azquack.policy
 import azquack.principals
-import azquack.wall
-import azquack.wire
-from azquack.door import audit, natives
+import azquack.quack.wire
 from azquack.errors import AzQuackError
-from azquack.excerpt import Texts
-from azquack.possessive import re
+from azquack.gateway import audit
+from azquack.gateway.quack import natives
+from azquack.gateway.quack.excerpt import Texts
+from azquack.patterns import re
+from azquack.policy.errors import Refused
+from azquack.policy.lexer import Text
+from azquack.policy.parser import Parser
+from azquack.policy.policy import Wall
+from azquack.policy.shape import CHARACTERS, DEPTH, SET_OPERATIONS, STATEMENTS, measured, pieces, thinned
 from azquack.principals import Grant, Principal, Role
-from azquack.wall.errors import Refused
-from azquack.wall.lexer import Text
-from azquack.wall.parser import Parser
-from azquack.wall.shape import CHARACTERS, DEPTH, SET_OPERATIONS, STATEMENTS, measured, pieces, thinned
-from azquack.wall.wall import Wall
 from tests.shapes import SHAPES
 
 PACKAGES = (
-    azquack.catalog_policy, azquack.door, azquack.http, azquack.link, azquack.principals, azquack.wall, azquack.wire,
+    azquack.catalog.link, azquack.catalog.policy, azquack.gateway, azquack.gateway.quack, azquack.http,
+    azquack.policy, azquack.principals, azquack.quack.wire,
 )  # fmt: skip
 # Beside them, what sees a text by another way: of a setting, of a node's error.
-MODULES = ("azquack.excerpt", "azquack.faults", "azquack.metadata", "azquack.sql")
+MODULES = ("azquack.quack.faults", "azquack.lake.metadata", "azquack.sql")
 # Characters of the shorter text, which is held against one of four times as many.
 QUICK, LONG = 2 << 10, 4 << 20
 # Four times the text may take this many times as long: a square would be sixteen.
@@ -203,7 +206,7 @@ def test_a_possessive_pattern_is_made_by_the_module_for_them() -> None:
                 each.string for each in tokenize.tokenize(source.readline) if each.type == tokenize.STRING
             ]
         possessive = [each for each in strings if re.search(r"[*+?}]\+|\(\?>", each.replace("\\+", ""))]
-        made = "from azquack.possessive import re\n" in file.read_text()
+        made = "from azquack.patterns import re\n" in file.read_text()
         assert made or not possessive, f"{file.relative_to(root)}: {possessive}"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from azquack.config.settings import Settings
 from azquack.errors import SettingError, TokenError
-from azquack.settings import Settings
 from azquack.tokens import FileTokens, GeneratedTokens, token_source_for
 from azquack.tokens.keyvault import KeyVaultTokens
 from tests.standins.azure import CLIENT_ID, Azure

@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack import epochs, upgrade
-from azquack.check import checks
+from azquack.catalog import epochs, upgrade
+from azquack.catalog.check import checks
 from azquack.errors import LakeError
 from tests.cluster import TempPair, attached, remote
 from tests.small_lakes import DiskLake, make_lake

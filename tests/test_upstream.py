@@ -12,12 +12,12 @@ from contextlib import ExitStack
 import psutil
 import pytest
 
-from azquack import wire
 from azquack.errors import StatementError, UpstreamError
-from azquack.upstream import Session, Upstream
-from azquack.upstream.pool import ACCEPT_SECONDS, OPENED
+from azquack.quack import wire
+from azquack.quack.upstream import Session, Upstream
+from azquack.quack.upstream.pool import ACCEPT_SECONDS, OPENED
 from tests.cluster import wait_until
-from tests.door.parts import NodeProcess
+from tests.gateway.parts import NodeProcess
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azquack.door.checks import Checks
+from azquack.gateway.checks import Checks
+from azquack.policy.parser import Parser
+from azquack.policy.policy import Wall
+from azquack.policy.views import Body, Read, View, Views, read
 from azquack.principals import Grant, Principal, Role
-from azquack.wall.parser import Parser
-from azquack.wall.views import Body, Read, View, Views, read
-from azquack.wall.wall import Wall
 
 ROUNDS = int(os.environ.get("AZQUACK_TEST_ROUNDS", "150"))
 TABLES = ("main.t", "main.u", "s.t", "s.u")

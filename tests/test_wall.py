@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from azquack import extensions
+from azquack.lake import extensions
+from azquack.policy.functions import Functions
+from azquack.policy.parser import Parser
+from azquack.policy.policy import Wall
+from azquack.policy.tree import uses
 from azquack.principals import Grant, Principal, Role
-from azquack.wall.functions import Functions
-from azquack.wall.parser import Parser
-from azquack.wall.tree import uses
-from azquack.wall.wall import Wall
 
 READER = Principal("ann", Role.READER, "f")
 WRITER = Principal("bob", Role.WRITER, "f")

@@ -25,25 +25,25 @@ def loaded(*modules: str) -> set[str]:
 def test_a_node_holds_nothing_that_reads_settings_or_counts_requests() -> None:
     # 19 MB and half a second for each DuckDB of a replica.
     heavy = {"fastapi", "prometheus_client", "pydantic", *SETTINGS, *COMMANDS, *RARE}
-    assert not heavy & loaded("azquack.node", "azquack.link.link")
+    assert not heavy & loaded("azquack.node.process", "azquack.catalog.link.link")
 
 
 def test_the_node_of_a_catalog_holds_no_event_loop() -> None:
     # It has no link: 6 MB.
-    assert not {"asyncio", "uvloop"} & loaded("azquack.node")
+    assert not {"asyncio", "uvloop"} & loaded("azquack.node.process")
 
 
 def test_the_door_holds_nothing_of_the_command_line() -> None:
-    assert not ({*SETTINGS, *COMMANDS, *RARE} - SEALS) & loaded("azquack.door.__main__")
+    assert not ({*SETTINGS, *COMMANDS, *RARE} - SEALS) & loaded("azquack.replicas.gateway.__main__")
 
 
 def test_the_door_holds_no_arrays_before_the_first_native_insert() -> None:
     # 21 MB.
-    assert "numpy" not in loaded("azquack.door.__main__")
+    assert "numpy" not in loaded("azquack.replicas.gateway.__main__")
 
 
 def test_the_backup_holds_nothing_of_the_command_line() -> None:
-    assert not {*SETTINGS, *COMMANDS, *RARE} & loaded("azquack.backup.__main__")
+    assert not {*SETTINGS, *COMMANDS, *RARE} & loaded("azquack.catalog.backup.__main__")
 
 
 def test_the_supervisor_holds_nothing_of_its_children() -> None:
@@ -51,7 +51,9 @@ def test_the_supervisor_holds_nothing_of_its_children() -> None:
     assert not heavy & loaded("azquack.cli.serve")
 
 
-@pytest.mark.parametrize("module", ["azquack.cli.serve", "azquack.door.process", "azquack.sidecar"])
+@pytest.mark.parametrize(
+    "module", ["azquack.cli.serve", "azquack.replicas.gateway.process", "azquack.replicas.sidecar"]
+)
 def test_what_runs_no_duckdb_does_not_hold_one_in_memory(module: str) -> None:
     # 17 MB for each.
     assert "duckdb" not in loaded(module)

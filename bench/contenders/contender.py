@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import psutil
 
-from azquack import extensions
+from azquack.lake import extensions
 from azquack.sql import literal
 from bench.client import Address, database, run
 from tests import cluster

@@ -6,7 +6,7 @@ from typing import Any
 
 import psutil
 
-from azquack.roles.query import RETRIES
+from azquack.replicas.query import RETRIES
 from azquack.sql import literal
 from bench.client import Address
 from bench.contenders.contender import Contender

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
+from azquack.lake import extensions
 from azquack.sql import literal
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
+from azquack.lake import extensions
 from azquack.sql import literal
 
 TABLES = ("customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier")

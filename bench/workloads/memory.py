@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from azquack.roles.query import memory_limit
+from azquack.replicas.query import memory_limit
 from bench.client import open_client
 from bench.contenders import AzQuack, Contender
 from bench.workloads import files

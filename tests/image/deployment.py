@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from azquack import client
-from azquack.settings import PREFIX
+from azquack.config.settings import PREFIX
+from azquack.lake import client
 from tests.cluster import close, end, read_line, wait_until
 from tests.image.containers import IMAGE, ROOT, Container, Namespace, run
 from tests.infra.compiler import snapshot

@@ -304,7 +304,9 @@ def test_no_layer_holds_a_secret_or_the_sources(image: str, tmp_path: Path) -> N
                     names.append(member.name)
                     file = layer.extractfile(member) if member.isfile() else None
                     assert file is None or secret not in file.read(), member.name
-    assert any(name.endswith("/azquack/supervisor.py") for name in names), "no layer was looked through"
+    assert any(name.endswith("/azquack/replicas/supervisor.py") for name in names), (
+        "no layer was looked through"
+    )
     assert [name for name in names if Path(name).name in (".env", "id_rsa") or name.startswith("src/")] == []
 
 

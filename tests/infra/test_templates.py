@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from azquack.cli import application
-from azquack.door.audit import Audit
-from azquack.logs import JsonFormatter
-from azquack.settings import PREFIX, Settings
+from azquack.config.settings import PREFIX, Settings
+from azquack.gateway.audit import Audit
+from azquack.process.logs import JsonFormatter
 from tests.infra import compiler, parameters
 from tests.infra.compiler import snapshot, template
 from tests.infra.conftest import INFRA, ROOT, load_json

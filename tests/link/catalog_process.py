@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
+from azquack.lake import extensions
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 
 import duckdb
 
-from azquack import extensions
-from azquack.link.link import CatalogLink
-from azquack.link.options import LinkOptions
+from azquack.catalog.link.link import CatalogLink
+from azquack.lake import extensions
+from azquack.lake.link_options import LinkOptions
 
 
 def run(connection: duckdb.DuckDBPyConnection, statements: list[str]) -> list[dict[str, Any]]:

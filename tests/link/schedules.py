@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from azquack.link.questions import UNCOUNTED
-from azquack.link.statements import MIXED
+from azquack.catalog.link.questions import UNCOUNTED
+from azquack.catalog.link.statements import MIXED
 
 SESSIONS = 3
 FIRST_ROWS = 60

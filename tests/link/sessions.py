@@ -12,9 +12,9 @@ from pathlib import Path
 
 import duckdb
 
-from azquack import extensions
-from azquack.link.link import CatalogLink
-from azquack.link.options import LinkOptions
+from azquack.catalog.link.link import CatalogLink
+from azquack.lake import extensions
+from azquack.lake.link_options import LinkOptions
 from azquack.sql import literal
 from tests.link.processes import NODE_SETTINGS, TOKEN, CatalogProcess
 

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from azquack import sizes, wire
-from azquack.door.process import _limits
+from azquack.catalog.link.catalog import RESENT, Catalog, Counters, Hold
+from azquack.catalog.link.commits import Commits, read
+from azquack.catalog.link.turns import BUSY, LARGE, Turns
+from azquack.config import sizes
+from azquack.config.settings import Settings
 from azquack.errors import CatalogAwayError, StatementError
 from azquack.http import Exchange, HttpServer
-from azquack.link.catalog import RESENT, Catalog, Counters, Hold
-from azquack.link.commits import Commits, read
-from azquack.link.turns import BUSY, LARGE, Turns
-from azquack.roles.query import RETRIES
-from azquack.sentences import INVALID_ID
-from azquack.settings import Settings
-from azquack.upstream import Upstream
+from azquack.quack import wire
+from azquack.quack.lost import INVALID_ID
+from azquack.quack.upstream import Upstream
+from azquack.replicas.gateway.process import _limits
+from azquack.replicas.query import RETRIES
 from tests.cluster import wait_until
 from tests.link.conftest import NodeFactory
 from tests.link.processes import TcpProxy
@@ -174,7 +175,7 @@ def test_a_large_commit_that_came_too_late_is_next_and_small_ones_wait_for_it() 
 
 
 def test_a_turn_that_is_kept_for_nobody_is_given_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("azquack.link.turns.RESERVED_SECONDS", 0.05)
+    monkeypatch.setattr("azquack.catalog.link.turns.RESERVED_SECONDS", 0.05)
 
     async def main() -> None:
         turns = Turns()

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from azquack.link import commits
-from azquack.link.commits import Latecomers
+from azquack.catalog.link import commits
+from azquack.catalog.link.commits import Latecomers
 
 
 async def begun(late: Latecomers, count: int) -> list[asyncio.Task[None]]:

@@ -11,9 +11,9 @@ import httpx
 import pytest
 import trustme
 
-from azquack import wire
-from azquack.link.link import CatalogLink
-from azquack.link.options import LinkOptions
+from azquack.catalog.link.link import CatalogLink
+from azquack.lake.link_options import LinkOptions
+from azquack.quack import wire
 from tests.link.conftest import NodeFactory
 from tests.link.processes import NODE_SETTINGS, TOKEN, CatalogProcess, QueryProcess, TcpProxy
 

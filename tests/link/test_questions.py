@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from azquack.link import questions
+from azquack.catalog.link import questions
 
 CHANGES = """
 SELECT

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from azquack.link import files, numbers, statements, values
-from azquack.link.quoted import without_names, without_quoted
+from azquack.catalog.link import files, numbers, statements, values
+from azquack.catalog.link.quoted import without_names, without_quoted
 
 RECORDED = json.loads((Path(__file__).parents[1] / "catalog_statements.json").read_text())
 COMMITS = sorted(

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack.check import metadata
+from azquack.catalog.check import metadata
 from tests.link.schedules import SESSIONS, Run, Step, Wrong, schedule, shrunk
 from tests.link.sessions import Cluster, cluster
 

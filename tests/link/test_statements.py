@@ -5,8 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from azquack.link import statements
-from azquack.link.statements import Kind
+from azquack.catalog.link import statements
+from azquack.catalog.link.statements import Kind
 
 CREATE = (
     'INSERT INTO "main".ducklake_snapshot VALUES (1, NOW(), 1, 2, 0);'

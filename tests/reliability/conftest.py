@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from azquack import epochs
-from azquack.check import checks
-from azquack.sources import load
+from azquack.catalog import epochs
+from azquack.catalog.check import checks
+from azquack.config.sources import load
 from tests.link.processes import TcpProxy
 from tests.reliability import table
 from tests.reliability.ledger import Damage, Door, Writers

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from azure.storage.blob import BlobClient
 
-from azquack import epochs, lake_id
+from azquack.catalog import epochs
+from azquack.lake import lake_id
 from tests.cluster import wait_until
 from tests.reliability.places import InBlobs, LeaseOnBlob, OnDisk, Place, newest_backup, read
 from tests.reliability.replicas import INTERNAL, PUBLIC, Replica

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from azquack.child import SETTLED
+from azquack.replicas.child import SETTLED
 from tests import cluster
 from tests.link.processes import free_port
 

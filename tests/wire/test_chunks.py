@@ -7,13 +7,13 @@ import struct
 
 import pytest
 
-from azquack import wire
 from azquack.errors import WireError
-from azquack.wire import types
-from azquack.wire.chunks import Chunk, clean_append, read_chunk
-from azquack.wire.fields import Reader, signed_varint, varint
-from azquack.wire.messages import append_target
-from azquack.wire.types import Type
+from azquack.quack import wire
+from azquack.quack.wire import types
+from azquack.quack.wire.chunks import Chunk, clean_append, read_chunk
+from azquack.quack.wire.fields import Reader, signed_varint, varint
+from azquack.quack.wire.messages import append_target
+from azquack.quack.wire.types import Type
 from tests.wire import recorded
 from tests.wire.tokens import Maker, Mutator, written
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azquack import wire
 from azquack.errors import WireError
+from azquack.quack import wire
 from tests.wire import recorded
 
 TEXT = st.text(max_size=300)

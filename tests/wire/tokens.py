@@ -10,10 +10,10 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from azquack import wire
-from azquack.wire import types
-from azquack.wire.fields import NONE, signed_varint, varint
-from azquack.wire.types import Type
+from azquack.quack import wire
+from azquack.quack.wire import types
+from azquack.quack.wire.fields import NONE, signed_varint, varint
+from azquack.quack.wire.types import Type
 
 SCALARS = [
     *types.WIDTHS, types.VARCHAR, types.BLOB, types.BIT, types.BIGNUM, types.DECIMAL, types.ENUM, types.GEOMETRY,

@@ -14,19 +14,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from azquack import epochs
-from azquack.backup import record
-from azquack.backup.backups import Backups, newest
-from azquack.backup.copy import note, session
-from azquack.backup.inventory import Inventory
-from azquack.backup.manifest import Manifest, utc
-from azquack.backup.restore import restore as restore_into_place
-from azquack.check import checks, metadata
+from azquack.catalog import epochs
+from azquack.catalog.backup import record
+from azquack.catalog.backup.backups import Backups, newest
+from azquack.catalog.backup.copy import note, session
+from azquack.catalog.backup.inventory import Inventory
+from azquack.catalog.backup.manifest import Manifest, utc
+from azquack.catalog.backup.restore import restore as restore_into_place
+from azquack.catalog.check import checks, metadata
+from azquack.catalog.lease import lease_for
 from azquack.cli.check import exit_with, show
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
 from azquack.errors import BackupError, SettingError
-from azquack.lease import lease_for
 
 PANEL = "Caring for a lake"
 GROUPS = ("Care", "Storage", "Tokens")

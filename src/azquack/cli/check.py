@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from azquack.backup.copy import copy_catalog
-from azquack.check import checks
-from azquack.check.finding import Finding
-from azquack.check.repair import repair as repair_catalog
+from azquack.catalog.backup.copy import copy_catalog
+from azquack.catalog.check import checks
+from azquack.catalog.check.finding import Finding
+from azquack.catalog.check.repair import repair as repair_catalog
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
 from azquack.errors import SettingError

@@ -11,14 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from azquack import epochs
+from azquack.catalog import epochs
 from azquack.cli.options import ALL_GROUPS, EnvFile, RoleArgument, with_settings
+from azquack.config.settings import Role, as_markdown
+from azquack.config.sources import load
 from azquack.errors import SettingError
-from azquack.local import LakeDirectory
-from azquack.plan import NodePlan
-from azquack.roles import catalog, query
-from azquack.settings import Role, as_markdown
-from azquack.sources import load
+from azquack.node.plan import NodePlan
+from azquack.replicas import catalog, query
+from azquack.replicas.local import LakeDirectory
 from azquack.tokens import token_source_for
 
 DirOption = Annotated[

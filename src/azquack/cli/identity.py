@@ -11,13 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from azquack import adoption
+from azquack.catalog import adoption
+from azquack.catalog.lease import Lease, lease_for
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
 from azquack.errors import LeaseError
-from azquack.lake_state import LeaseRecord, Places, Seen, judge
-from azquack.lease import Lease, lease_for
-from azquack.roles import catalog
+from azquack.lake.state import LeaseRecord, Places, Seen, judge
+from azquack.replicas import catalog
 from azquack.storage import storage_for
 
 GROUPS = ("Lake", "Care", "Storage")

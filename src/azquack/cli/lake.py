@@ -15,13 +15,13 @@ from typing import Annotated
 import duckdb
 import typer
 
-from azquack import client
-from azquack.client import Target
+from azquack.config.settings import PREFIX
+from azquack.config.sources import load
 from azquack.errors import AzQuackError, SettingError
-from azquack.home import private_home
-from azquack.local import LakeDirectory
-from azquack.settings import PREFIX
-from azquack.sources import load
+from azquack.lake import client
+from azquack.lake.client import Target
+from azquack.process.directories import private_home
+from azquack.replicas.local import LakeDirectory
 from azquack.sql import literal
 from azquack.tokens import token_source_for
 

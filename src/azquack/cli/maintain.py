@@ -19,23 +19,23 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from azquack.backup.copy import State, copy_catalog, session
-from azquack.backup.record import Noted
+from azquack.catalog.backup.copy import State, copy_catalog, session
+from azquack.catalog.backup.record import Noted
+from azquack.catalog.link.link import CatalogLink
+from azquack.catalog.maintain.bounds import Clocks, bounds
+from azquack.catalog.maintain.deletion import Deletion
+from azquack.catalog.maintain.lake import METADATA, lake_in, opened, storage_time
+from azquack.catalog.maintain.protection import Protection, protection
+from azquack.catalog.maintain.report import Sizes, sizes
+from azquack.catalog.maintain.steps import PLANNED, Maintenance, Options, Outcome
 from azquack.cli.check import DirOption
 from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
+from azquack.config.settings import Settings
 from azquack.errors import LakeError
-from azquack.home import private_home
-from azquack.link.link import CatalogLink
-from azquack.maintain.bounds import Clocks, bounds
-from azquack.maintain.deletion import Deletion
-from azquack.maintain.lake import METADATA, lake_in, opened, storage_time
-from azquack.maintain.protection import Protection, protection
-from azquack.maintain.report import Sizes, sizes
-from azquack.maintain.steps import PLANNED, Maintenance, Options, Outcome
-from azquack.metadata import Metadata, metadata_for, quack
-from azquack.roles import query
-from azquack.settings import Settings
+from azquack.lake.metadata import Metadata, metadata_for, quack
+from azquack.process.directories import private_home
+from azquack.replicas import query
 from azquack.sql import first_line, literal
 from azquack.storage import storage_for
 

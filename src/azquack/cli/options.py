@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from azquack.settings import PREFIX, Settings, group_of
+from azquack.config.settings import PREFIX, Settings, group_of
 
 ALL_GROUPS = ("Replica", "Lake", "Door", "Limits", "Care", "Storage", "Tokens")
 RoleArgument = Annotated[

@@ -17,16 +17,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from azquack import client, demo, logs
-from azquack.child import ChildState
 from azquack.cli.lake import DirOption, target
 from azquack.cli.options import with_settings
 from azquack.errors import AzQuackError, LakeError, StartError
-from azquack.health import Health
-from azquack.local import LakeDirectory, Running
-from azquack.roles import catalog, query
+from azquack.lake import client
+from azquack.process import logs
+from azquack.process.health import Health
+from azquack.replicas import catalog, demo, query
+from azquack.replicas.child import ChildState
+from azquack.replicas.local import LakeDirectory, Running
+from azquack.replicas.supervisor import Supervisor
 from azquack.sql import first_line
-from azquack.supervisor import Supervisor
 from azquack.tokens import token_source_for
 
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import typer
 
-from azquack import logs
-from azquack.child import ChildState
 from azquack.cli.options import ALL_GROUPS, EnvFile, RoleArgument, with_settings
+from azquack.config.settings import Role, Settings
+from azquack.config.sources import load
 from azquack.errors import AzQuackError, SettingError
-from azquack.roles import catalog, query
-from azquack.settings import Role, Settings
-from azquack.sources import load
-from azquack.starting import StartingSidecar
-from azquack.supervisor import Supervisor
+from azquack.process import logs
+from azquack.replicas import catalog, query
+from azquack.replicas.child import ChildState
+from azquack.replicas.starting import StartingSidecar
+from azquack.replicas.supervisor import Supervisor
 from azquack.tokens import token_source_for
 
 log = logging.getLogger(__name__)

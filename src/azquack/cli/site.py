@@ -10,16 +10,17 @@ from typing import Any
 
 import duckdb
 
-from azquack import epochs, lake_id
-from azquack.backup.backups import Backups
-from azquack.backup.copy import session
-from azquack.backup.places import place_for
-from azquack.backup.retention import Retention
-from azquack.client import Target
+from azquack.catalog import epochs
+from azquack.catalog.backup.backups import Backups
+from azquack.catalog.backup.copy import session
+from azquack.catalog.backup.places import place_for
+from azquack.catalog.backup.retention import Retention
+from azquack.config.settings import Settings, required
+from azquack.config.sources import load
 from azquack.errors import AzQuackError, LakeError, SettingError
-from azquack.local import LakeDirectory
-from azquack.settings import Settings, required
-from azquack.sources import load
+from azquack.lake import lake_id
+from azquack.lake.client import Target
+from azquack.replicas.local import LakeDirectory
 from azquack.tokens import TokenSource, token_source_for
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
-from azquack import wire
-from azquack.faults import clear
+from azquack.quack import wire
+from azquack.quack.faults import clear
 
 CONTENT_TYPE = b"application/vnd.duckdb"
 SLOWEST = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from azquack.config.settings import Settings
 from azquack.errors import SettingError
 from azquack.principals.principal import Role
 from azquack.principals.sources import FileSource, Principals, PublicToken, Source, TextSource
-from azquack.settings import Settings
 from azquack.tokens import TokenSource
 
 

@@ -6,8 +6,8 @@ import re
 import string
 from dataclasses import dataclass
 
+from azquack.config.settings import PrincipalRole as Role
 from azquack.errors import SettingError
-from azquack.settings import PrincipalRole as Role
 
 __all__ = ["EVERY", "NAME", "PRIVILEGES", "WRITES", "Grant", "Principal", "Role", "checked_name", "folded"]
 

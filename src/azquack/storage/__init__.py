@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from azquack.config.settings import Settings, required
 from azquack.errors import SettingError
-from azquack.settings import Settings, required
 from azquack.sql import Statement
 from azquack.storage.azure import AzureStorage
 from azquack.storage.local import LocalStorage

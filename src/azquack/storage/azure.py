@@ -9,8 +9,8 @@ import re
 import sys
 from dataclasses import dataclass, field
 
+from azquack.config.settings import Settings, StorageAuth
 from azquack.errors import SettingError
-from azquack.settings import Settings, StorageAuth
 from azquack.sql import Statement, literal, plain
 from azquack.storage.secret import StorageSecret, checked_options
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from azquack.config.settings import Settings
 from azquack.errors import SettingError
-from azquack.settings import Settings
 
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError

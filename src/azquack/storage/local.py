@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from azquack.config.settings import Settings
 from azquack.errors import LakeError
-from azquack.lake_id import MARK
-from azquack.settings import Settings
+from azquack.lake.lake_id import MARK
 from azquack.sql import Statement, literal, plain
 
 

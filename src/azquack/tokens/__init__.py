@@ -9,8 +9,8 @@ A source gives the public and the internal token, and any further secret by its 
 
 from __future__ import annotations
 
+from azquack.config.settings import Settings, TokenSourceKind, required
 from azquack.errors import SettingError
-from azquack.settings import Settings, TokenSourceKind, required
 from azquack.tokens.environment import EnvironmentTokens
 from azquack.tokens.files import FileTokens, GeneratedTokens
 from azquack.tokens.source import TokenSource

@@ -1,0 +1,1 @@
+"""The catalog's life: link, lease, epochs, backup, check, maintenance, upgrade, adoption."""

@@ -1,0 +1,1 @@
+"""Quack at the gateway: decode, ask the gateway, encode."""

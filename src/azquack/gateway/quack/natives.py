@@ -1,0 +1,235 @@
+"""Native tables of every schema: `FROM r.demo.events` although Quack 1 drops the schema on the way.
+
+A stock client lists the tables once, at ATTACH, and later sends a scan as `SELECT #1, #2 FROM events`: which
+schema was meant is lost. (INSERT, CREATE, DROP and views keep theirs.) The door therefore notes on the
+session itself, in a variable on the node, what the client was shown, and puts the schema back into the scan.
+A name that the client saw, or that now stands, in more than one schema is refused: never the wrong rows.
+
+A scan looks like what a user may type, so it is known by its shape. The shapes are those of the clients in `KNOWN`,
+held by a test with each of them. What begins like a scan and goes on otherwise, and all that other clients send, may
+hold no bare name that stands in two schemas.
+
+The variable lives with the session, so that every door finds it and none keeps state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from azquack.gateway.node_session import NodeSession, node_refusals
+from azquack.gateway.quack.columns import CHANGED, Column, columns_of, selection
+from azquack.http import Refusal
+from azquack.patterns import re
+from azquack.policy.shape import CHARACTERS, NAME_CHARACTERS, thinned
+from azquack.sql import identifier, literal
+
+# The two listings of DuckDB 1.5.5's ATTACH, without the blanks around them.
+ASK_SCHEMAS = (
+    "SELECT catalog_name, schema_name\nFROM information_schema.schemata\n"
+    "WHERE catalog_name NOT IN ('system', 'temp')\nORDER BY ALL"
+)
+ASK_TABLES = (
+    "SELECT schema_name, sql, 'table'\nFROM duckdb_tables()\nUNION ALL\n"
+    "SELECT schema_name, view_name, 'view'\nFROM duckdb_views()"
+)
+# The same of the lake alone: the metadata catalog behind it is nobody's business.
+TELL_SCHEMAS = (
+    "SELECT catalog_name, schema_name FROM information_schema.schemata "
+    "WHERE catalog_name = current_database() ORDER BY ALL"
+)
+# The session's own temporary tables are among them: a client stages rows there, as in `main`.
+TABLES = (
+    "(SELECT if(database_name = 'temp', 'temp', schema_name) s, table_name n, sql q FROM duckdb_tables() "
+    "WHERE database_name IN (current_database(), 'temp'))"
+)
+NOTE_TABLES = (
+    f"SET VARIABLE azquack_listing = (SELECT coalesce(list({{'s': s, 'n': n, 'q': q}}), []) FROM {TABLES})"
+)
+EMPTY = "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[]"
+# The same with their columns alone: for its `sql`, DuckLake asks the catalog once for each table that has new rows.
+# A view whose table is gone is not among the columns' tables.
+COLUMNS = (
+    "(SELECT if(database_name = 'temp', 'temp', schema_name) s, table_name n, "
+    "string_agg(hex(column_name) || '.' || hex(data_type), '.' ORDER BY column_index) c FROM duckdb_columns() "
+    "WHERE database_name IN (current_database(), 'temp') AND (database_name, schema_name, table_name) NOT IN "
+    "(SELECT (database_name, schema_name, view_name) FROM duckdb_views()) GROUP BY ALL)"
+)
+LISTING = f"(SELECT unnest(coalesce(getvariable('azquack_listing'), {EMPTY})) t)"
+TELL_TABLES = (
+    f"SELECT if(t.s = 'temp', 'main', t.s), t.q, 'table' FROM {LISTING} WHERE t.q <> '' UNION ALL "
+    "SELECT schema_name, view_name, 'view' FROM duckdb_views() "
+    "WHERE database_name IN (current_database(), 'system')"
+)
+
+KNOWN = frozenset({"v1.5.3", "v1.5.4", "v1.5.5"})
+"""The clients, by the version that they give at login, of which every native statement is known."""
+_NAME = r'(?:"(?:[^"]++|"")++"|\w++)'
+# A scan that needs no column asks for NULL::BIGINT (1.5.3, 1.5.4) or NULL::BOOLEAN (1.5.5).
+_SCAN = re.compile(rf"(SELECT (?:#\d++(?:, #\d++)*+|NULL::[A-Z]++) FROM )({_NAME})")
+_LIKE_A_SCAN = re.compile(r"\s*SELECT\s+(?:#\s*\d|NULL\s*::)", re.IGNORECASE)
+# Each word that may name a table without its schema; also those in strings, which DuckDB takes for names too.
+_WORD = re.compile(r"""(?<!\.)(?:"(?:[^"]++|"")++(?:"|\Z)|'(?:[^']++|'')++(?:'|\Z)|\w++)""")
+_CREATE = re.compile(
+    rf"CREATE (?:OR REPLACE )?TABLE\s+(IF NOT EXISTS )?(?:({_NAME})\.)?({_NAME})\(.*", re.DOTALL
+)
+
+
+_PLACE = re.compile(r"#(\d+)")
+
+
+class Ambiguous(Exception):
+    """The scan's table stands in more than one schema; the sentence is for the user."""
+
+
+class Changed(Exception):
+    """The table is not any more as the client was shown it; the sentence is for the user."""
+
+
+async def translate(sql: str, node: NodeSession) -> tuple[str, bool]:
+    """What the node shall run for `sql`, and whether that is a listing which the door itself wrote.
+
+    The policy has not seen `sql` yet, only its shape: no more of it than one name is sent to the node, as a literal
+    in a statement of the door's own. Raises `Ambiguous`, `Changed`, and what `node` raises.
+    """
+    if len(sql) > CHARACTERS:
+        return sql, False
+    bare = sql.strip()
+    if bare == ASK_SCHEMAS:
+        return TELL_SCHEMAS, True
+    if bare == ASK_TABLES:
+        await node.run(NOTE_TABLES)
+        return TELL_TABLES, True
+    if (scan := _SCAN.fullmatch(sql)) and len(scan[2]) <= NAME_CHARACTERS:
+        return await _qualified(scan, node), False
+    return sql, False
+
+
+async def prepare(sql: str, node: NodeSession, client: str) -> None:
+    """What must be done before `sql` of a `client`, which the policy allows, may run.
+
+    Raises `Ambiguous`, and what `node` raises.
+    """
+    if _SCAN.fullmatch(sql):
+        return
+    if client not in KNOWN or _LIKE_A_SCAN.match(sql):
+        await _refuse_ambiguous(thinned(sql), node)
+    if create := _CREATE.fullmatch(sql):
+        await node.run(_note(_plain(create[2] or "main"), _plain(create[3]), sql, kept=bool(create[1])))
+
+
+async def check_append(schema: str, table: str, node: NodeSession) -> None:
+    """Raises `Changed` when `schema.table` has not the columns that the client was shown."""
+    known = [each for each in await _known(table, node) if each.schema.lower() == schema.lower()]
+    shown = [each for each in known if each.shown]
+    now = [each for each in known if not each.shown]
+    # The client's own temporary tables are told as tables of main, and a table that is not there is the node's to name.
+    if not shown or not now:
+        return
+    if any(each.columns is None or each.columns != now[0].columns for each in shown):
+        raise Changed(CHANGED.format(table))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    shown: bool
+    schema: str
+    columns: list[Column] | None
+
+
+async def _known(table: str, node: NodeSession) -> list[_Known]:
+    """Where `table` stands, and where it stood when it was shown to the client, with its columns."""
+    name = literal(table)
+    answer = await node.text(
+        "SELECT coalesce(string_agg(k || ':' || hex(s) || ':' || c, ','), '') FROM ("
+        f"SELECT 'now' k, s, c FROM {COLUMNS} WHERE lower(n) = lower({name}) UNION ALL "
+        f"SELECT 'shown', t.s, hex(coalesce(t.q, '')) FROM {LISTING} WHERE lower(t.n) = lower({name}))"
+    )
+    found = []
+    for each in answer.split(",") if answer else []:
+        kind, *texts = each.split(":")
+        schema, *parts = (bytes.fromhex(text).decode() for text in ".".join(texts).split("."))
+        if kind == "shown":
+            found.append(_Known(True, schema, columns_of(parts[0])))
+        else:
+            columns = [Column(*pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
+            found.append(_Known(False, schema, columns))
+    return found
+
+
+async def _qualified(scan: re.Match[str], node: NodeSession) -> str:
+    table = _plain(scan[2])
+    known = await _known(table, node)
+    schemas = sorted({each.schema for each in known})
+    if schemas in ([], ["temp"]):
+        return scan[0]
+    if len(schemas) > 1:
+        raise _ambiguous(table, schemas)
+    qualified = f"{identifier(schemas[0])}.{identifier(table)}"
+    shown = [each for each in known if each.shown]
+    now = [each for each in known if not each.shown]
+    if not shown:
+        # Not one that the client can ask for natively: somebody typed this.
+        return f"{scan[1]}{qualified}"
+    if not now:
+        raise Changed(CHANGED.format(table))
+    places = [int(place) for place in _PLACE.findall(scan[1])]
+    if not places:
+        return f"{scan[1]}{qualified}"
+    columns, there = shown[0].columns, now[0].columns
+    names = selection(places, columns, there) if columns and there else None
+    if names is None or any(each.columns != columns for each in shown):
+        raise Changed(CHANGED.format(table))
+    # By name, so that a change between this and the scan cannot give another column's values.
+    return f"SELECT {names} FROM {qualified}"
+
+
+async def _refuse_ambiguous(sql: str, node: NodeSession) -> None:
+    """Raises `Ambiguous` when a word of `sql` is the bare name of tables or views in several schemas."""
+    words = sorted({_plain(word).lower() for word in _WORD.findall(sql)})
+    answer = await node.text(
+        "SELECT coalesce(min(hex(n) || ',' || s), '') FROM (SELECT lower(n) n, string_agg(DISTINCT hex(s), ',') s "
+        f"FROM (SELECT s, n FROM {COLUMNS} UNION ALL SELECT t.s, t.n FROM {LISTING} UNION ALL SELECT schema_name, "
+        "view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal) "
+        f"GROUP BY lower(n) HAVING count(DISTINCT s) > 1) WHERE n IN ({', '.join(map(literal, words)) or 'NULL'})"
+    )
+    if answer:
+        table, *schemas = (bytes.fromhex(each).decode() for each in answer.split(","))
+        raise _ambiguous(table, schemas)
+
+
+def _ambiguous(table: str, schemas: Sequence[str]) -> Ambiguous:
+    named = f"{identifier(min(schemas))}.{identifier(table)}"
+    return Ambiguous(
+        f"The name {table!r} stands in the schemas {', '.join(sorted(schemas))}, and Quack 1 does "
+        f"not say which one was meant. Name it in a query: FROM r.query('FROM {named}'), "
+        "with the name of your ATTACH in place of r"
+    )
+
+
+def _note(schema: str, table: str, definition: str, *, kept: bool) -> str:
+    """Notes what a client knows of a table that it makes; beside what it was shown before, if that is `kept`."""
+    before = f"coalesce(getvariable('azquack_listing'), {EMPTY})"
+    if not kept:
+        same = f"lower(x.s) = lower({literal(schema)}) AND lower(x.n) = lower({literal(table)})"
+        before = f"list_filter({before}, lambda x: NOT ({same}))"
+    row = f"{{'s': {literal(schema)}, 'n': {literal(table)}, 'q': {literal(definition)}}}"
+    return f"SET VARIABLE azquack_listing = list_append({before}, {row})"
+
+
+def _plain(name: str) -> str:
+    quote = name[0]
+    return name[1:-1].replace(quote * 2, quote) if quote in "\"'" else name
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What goes wrong with a native statement in a client's session, as a `Refusal` for that client."""
+    try:
+        with node_refusals("natives"):
+            yield
+    except Ambiguous as error:
+        raise Refusal("ambiguous", str(error)) from None
+    except Changed as error:
+        raise Refusal("changed", str(error)) from None

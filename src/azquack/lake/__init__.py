@@ -1,0 +1,1 @@
+"""What a lake is, and how a DuckDB opens one."""

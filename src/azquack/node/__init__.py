@@ -1,0 +1,1 @@
+"""The DuckDB processes of a replica."""

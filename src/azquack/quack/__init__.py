@@ -1,0 +1,1 @@
+"""DuckDB's remote protocol: its messages as pure functions over bytes, and a client."""

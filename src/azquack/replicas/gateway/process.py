@@ -1,0 +1,299 @@
+"""A door with everything around it: the sidecar, the nodes that come and go, the canary."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import CollectorRegistry
+
+from azquack.catalog.backup.metrics import BackupCollector
+from azquack.config import sizes
+from azquack.config.settings import Settings
+from azquack.errors import AzQuackError, SettingError
+from azquack.gateway.audit import Audit, appending
+from azquack.gateway.limits import Limits
+from azquack.gateway.metrics import Metrics
+from azquack.gateway.ports import Wall
+from azquack.gateway.quack.alarm import Alarm
+from azquack.gateway.quack.app import Door
+from azquack.gateway.quack.server import DoorServer, Listening
+from azquack.gateway.routing import Nodes
+from azquack.gateway.seal import Seal
+from azquack.gateway.writes import CatalogWrites, DataWrites, WritesCheck
+from azquack.http.listening import listening_socket
+from azquack.node.address import Access, NodeAddress
+from azquack.principals import Principals, PublicToken, Role
+from azquack.principals.configured import principals_for
+from azquack.process import machine
+from azquack.process.disks import Room
+from azquack.process.health import Board
+from azquack.process.pipes import Message
+from azquack.quack.upstream import Session, Upstream
+from azquack.replicas.gateway.state import Replica, ReplicaCollector
+from azquack.tokens import token_source_for
+
+if TYPE_CHECKING:
+    from azquack.gateway.views import LakeViews
+    from azquack.replicas.sidecar import SidecarServer
+
+log = logging.getLogger(__name__)
+
+CANARY = "canary"
+# Seconds between canaries while they sing, and while one did not.
+CANARY_EVERY = 20.0
+CANARY_AGAIN = 2.0
+CANARY_TIMEOUT = 10.0
+REFRESH_EVERY = 30.0
+# The part of the memory that a node's messages may have; what makes them takes three times their bytes.
+MESSAGES = 48
+LOOPBACK = "127.0.0.1"
+LOOPBACKS = (LOOPBACK, "::1", "localhost")
+# Those of DuckDB and its extensions: the ones of the lake and of a session are macros, whose bodies were checked.
+FUNCTIONS = (
+    "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions() WHERE database_name = 'system'"
+)
+
+
+class DoorProcess:
+    """Built from the supervisor's plan; `tell` sends an event back to it."""
+
+    def __init__(self, plan: Message, tell: Callable[..., None]) -> None:
+        self._plan = plan
+        self._tell = tell
+        self._settings = Settings.model_validate(plan["settings"])
+        self._board = Board([*plan["checks"], CANARY])
+        self._replica = Replica(self._board, plan["node_token"], leased=plan["leased"])
+        self._peers = list(_peers(self._settings, plan["node_token"]))
+        first = [
+            NodeAddress(each["name"], LOOPBACK, each["port"], plan["node_token"], each["access"])
+            for each in plan["nodes"]
+        ]
+        self._nodes = Nodes([*first, *self._peers])
+        self._tasks: list[asyncio.Task[None]] = []
+        self._principals = self._who()
+        self._room = Room({name: Path(path) for name, path in plan["room"].items()})
+        writes = DataWrites(plan["data_path"], self._nodes) if plan["public"] else CatalogWrites()
+        self._writes = WritesCheck(writes)
+        self._server: DoorServer | None = None
+        self._sidecar: asyncio.Task[SidecarServer] | None = None
+        self.http_port = 0
+        """The sidecar's port."""
+
+    @property
+    def port(self) -> int:
+        """The door's port."""
+        return self._server.port if self._server else 0
+
+    async def start(self) -> None:
+        """Returns when both listen; the sidecar answers a moment later. Raises `StartError`."""
+        door = self._made(*await self._policies())
+        known = BackupCollector(self._replica.backup), ReplicaCollector(self._replica)
+        for each in (*known, self._room, self._writes):
+            door.metrics.registry.register(each)
+        listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
+        listener.listen()
+        self.http_port = int(listener.getsockname()[1])
+        self._server = DoorServer(door, _listening(self._plan, self._settings))
+        await self._server.start()
+        self._sidecar = asyncio.create_task(self._serve_sidecar(listener, door.metrics.registry))
+        works = [self._canary, self._refresh]
+        works += [partial(each.note, self._board) for each in (self._room, self._writes)]
+        self._tasks += [asyncio.create_task(_forever(each)) for each in works]
+
+    async def stop(self) -> None:
+        """No new requests; those in flight get the settings' grace."""
+        for task in self._tasks:
+            task.cancel()
+        if self._server:
+            await self._server.stop(self._settings.stop_timeout)
+        if self._sidecar:
+            await (await self._sidecar).stop()
+
+    async def _serve_sidecar(self, listener: socket.socket, registry: CollectorRegistry) -> SidecarServer:
+        """Starts the sidecar. Its libraries take half a second to load, for which no user shall wait."""
+        try:
+            sidecar = await asyncio.to_thread(import_module, "azquack.replicas.sidecar")
+            server: SidecarServer = sidecar.SidecarServer(
+                sidecar.application(self._board, registry, self._replica.status), listener
+            )
+            await server.start()
+        except Exception:
+            # Nobody waits for it before the door stops: said now, it explains why no probe is answered.
+            log.exception("the sidecar could not be started")
+            raise
+        return server
+
+    def learn(self, children: list[Message], lease: Message | None) -> None:
+        """Take in the state of the replica's processes: nodes may have come, gone or moved."""
+        self._replica.learn(children, lease)
+        self._nodes.update([*self._replica.nodes(), *self._peers])
+
+    def _who(self) -> Principals:
+        if self._plan["public"]:
+            return principals_for(self._settings, token_source_for(self._settings))
+        return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
+
+    async def _policies(self) -> tuple[Wall, LakeViews | None]:
+        """What a public door lets people run, and the door of a catalog whoever has the internal token."""
+        if not self._plan["public"]:
+            from azquack.catalog.policy.policy import CatalogPolicy
+
+            return CatalogPolicy(), None
+        # With it comes a DuckDB, 17 MB that a door without a wall need not hold.
+        from azquack.gateway.views import LakeViews
+        from azquack.policy.policy import Wall
+
+        wall = Wall(functions=await self._functions())
+        longest, alone = self._settings.statement_timeout, self._is_only_door()
+        # A pair on a laptop has a catalog of its own.
+        quack = (self._settings.catalog or "quack:").startswith("quack:")
+        return wall, LakeViews(wall.lake, self._principals, longest, alone=alone, over_quack=quack)
+
+    async def _functions(self) -> list[str]:
+        """The names of a node's own functions: one that nobody has reviewed must not pass for a macro.
+
+        They follow from the plan of the node and from nothing that the lake holds, so that the policy is the
+        same whenever the gateway starts.
+        """
+        for node in self._nodes:
+            async with node.own_session() as session:
+                return (await session.text(FUNCTIONS)).split()
+        return []
+
+    def _made(self, wall: Wall, views: LakeViews | None) -> Door:
+        settings = self._settings
+        file, metrics = settings.audit_log, Metrics()
+        audit = Audit(appending(file), text=settings.audit_text) if file else None
+        return Door(
+            nodes=self._nodes,
+            principals=self._principals,
+            seal=Seal(self._plan["seal"]),
+            wall=wall,
+            views=views,
+            limits=_limits(settings, public=bool(self._plan["public"])),
+            metrics=metrics,
+            # The catalog's door has the statements of query nodes: of them, only an alarm is worth a line.
+            audit=audit if self._plan["public"] else None,
+            alarm=None if self._plan["public"] else Alarm(metrics, audit),
+            native_names=bool(self._plan["public"]),
+            read_only=settings.read_only and bool(self._plan["public"]),
+            group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),
+            only_door=self._is_only_door(),
+            writes=self._writes.of,
+            ready=lambda: self._replica.ready,
+            standby=lambda: self._replica.standby,
+            fence=self._replica.may_answer,
+            ask_node=self._ask_node,
+            runaway=self._end_node,
+        )
+
+    def _is_only_door(self) -> bool:
+        """Whether every statement of a session must come through this door: nobody else reaches its nodes."""
+        return not self._peers and self._settings.node_host in LOOPBACKS
+
+    async def _ask_node(self, access: Access) -> None:
+        if (child := self._plan["on_demand"].get(access)) is not None:
+            self._tell("start", child=child)
+
+    def _end_node(self, node: str, reason: str) -> None:
+        """Have the supervisor restart a node of this replica; a peer's own door has to look after its own."""
+        log.warning("ending a node", extra={"node": node, "reason": reason})
+        if node not in self._settings.peers:
+            self._tell("end", child=node, reason=reason)
+
+    async def _refresh(self) -> float:
+        """Read the principals anew; seconds until the next time."""
+        try:
+            await asyncio.to_thread(self._principals.refresh)
+        except AzQuackError as error:
+            log.warning("%s", error)
+        return REFRESH_EVERY
+
+    async def _canary(self) -> float:
+        """Log in through the door as a user does, and read; seconds until the next time."""
+        if self._replica.standby:
+            return CANARY_AGAIN
+        host = LOOPBACK if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
+        upstream = Upstream(host, self.port)
+        try:
+            async with asyncio.timeout(CANARY_TIMEOUT):
+                session = await Session.login(upstream, self._plan["token"])
+                try:
+                    await session.run("SELECT 1")
+                finally:
+                    await session.close()
+            self._board.note(CANARY, "")
+            return CANARY_EVERY
+        except TimeoutError:
+            self._board.note(CANARY, f"no answer within {CANARY_TIMEOUT:.0f} s")
+        except AzQuackError as error:
+            self._board.note(CANARY, str(error))
+        finally:
+            await upstream.close()
+        return CANARY_AGAIN
+
+
+async def _forever(work: Callable[[], Coroutine[Any, Any, float]]) -> None:
+    """Do `work` again and again, after about as long as it says: the spread keeps replicas from marching in step."""
+    while True:
+        pause = await work()
+        await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
+
+
+def _limits(settings: Settings, *, public: bool) -> Limits:
+    # The catalog's door must read every commit that a link sends.
+    statement = sizes.STATEMENT if public else sizes.COMMIT
+    return Limits(
+        statement_bytes=statement,
+        body_bytes=settings.body_limit if public else max(settings.body_limit, statement),
+        statement_seconds=settings.statement_timeout,
+        abandoned_seconds=settings.abandoned_timeout,
+        statements=settings.statements_limit,
+        statements_per_principal=settings.statements_per_principal,
+        results=settings.results_limit,
+        results_per_principal=settings.results_per_principal,
+        result_seconds=settings.result_timeout,
+        messages_bytes=machine.memory_bytes() // settings.query_nodes // MESSAGES,
+        queue=settings.queue_limit,
+        queue_seconds=settings.queue_timeout,
+        sessions=settings.sessions_limit,
+        sessions_per_principal=settings.sessions_per_principal,
+        session_idle_seconds=settings.idle_timeout,
+        connections=settings.connections_limit,
+        connections_per_address=settings.connections_per_address,
+        unknown_connections=settings.unknown_connections,
+        login_seconds=settings.login_timeout,
+        requests_per_address=settings.requests_per_address,
+        requests_per_principal=settings.requests_per_principal,
+        failed_logins=settings.failed_logins,
+        node_wait_seconds=settings.start_timeout,
+    )
+
+
+def _listening(plan: Message, settings: Settings) -> Listening:
+    return Listening(
+        host=plan["host"],
+        port=plan["port"],
+        certificate=settings.tls_cert,
+        key=settings.tls_key,
+        client_ca=settings.tls_client_ca,
+        trusted_proxies=settings.trusted_proxies,
+    )
+
+
+def _peers(settings: Settings, token: str) -> list[NodeAddress]:
+    peers = []
+    for name, where in settings.peers.items():
+        host, _, port = where.rpartition(":")
+        if not host or not port.isdigit():
+            raise SettingError(f"AZQUACK_PEERS gives {name} the address {where!r}: write NAME=HOST:PORT")
+        peers.append(NodeAddress(name, host.strip("[]"), int(port), token))
+    return peers

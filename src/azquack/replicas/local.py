@@ -1,0 +1,140 @@
+"""The pair on a laptop: where it keeps its things, how it is started and stopped.
+
+A lake directory holds `catalog/` (the catalog file), `data/` (Parquet) and `tokens/` (mode 0700), unless the settings
+say otherwise, `up.log`, and, while the pair is up, `up.json`, which says where it listens. Whoever serves the lake
+holds a lock on `up.lock`; the kernel gives it back when that process is gone, however it went.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from azquack.config.settings import PrincipalRole, TokenSourceKind
+from azquack.config.sources import Loaded, load
+from azquack.errors import LakeError, StartError
+
+# A pair has a catalog replica of its own, on loopback, whatever the environment says of another.
+OWN = {
+    "role": None,
+    "catalog": None,
+    "catalog_password": None,
+    "catalog_tls": False,
+    "catalog_ca_file": None,
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pair that is up. The token is not here: it lies in a file of its own."""
+
+    uri: str
+    catalog_uri: str
+    http_url: str
+    catalog_http_url: str
+    pid: int
+    dir: str
+    since: str
+
+
+@dataclass(frozen=True)
+class LakeDirectory:
+    """One lake on a local disk."""
+
+    path: Path
+
+    def load(self, flags: Mapping[str, Any] | None = None, *, env_file: Path | None = Path(".env")) -> Loaded:
+        """The settings of the pair in this directory: its own defaults come after every other source.
+
+        Whoever runs a lake on their own machine is its administrator, unless told otherwise; the catalog is the
+        pair's own. Raises `SettingError`.
+        """
+        defaults = {
+            "catalog_dir": self.path / "catalog",
+            "data_path": str(self.path / "data"),
+            "public_role": PrincipalRole.ADMIN,
+            "principals_file": self.path / "principals.json",
+            "token_source": TokenSourceKind.GENERATED,
+            "token_dir": self.path / "tokens",
+        }
+        return load(flags, env_file=env_file, defaults=defaults, fixed=OWN, origin="the pair")
+
+    @property
+    def log(self) -> Path:
+        """The log of a pair that runs in the background."""
+        return self.path / "up.log"
+
+    def make(self) -> None:
+        """Make what is missing. Raises `LakeError` when the disk does not let us."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / "tokens").mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise LakeError(f"the lake directory {self.path} cannot be made: {error.strerror}") from None
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise LakeError(f"the lake directory {self.path} is not writable for this user")
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Hold the lake for this process. Raises `LakeError` when another holds it."""
+        with (self.path / "up.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                running = self.running()
+                who = f" (pid {running.pid}, {running.uri})" if running else ""
+                raise LakeError(
+                    f"the lake in {self.path} is up already{who}: "
+                    f"attach to it, or stop it with azquack down --dir {self.path}"
+                ) from None
+            try:
+                yield
+            finally:
+                (self.path / "up.json").unlink(missing_ok=True)
+
+    def announce(self, running: Running) -> None:
+        """Say where the pair listens."""
+        draft = self.path / ".up.json"
+        draft.write_text(json.dumps(asdict(running), indent=2) + "\n")
+        draft.replace(self.path / "up.json")
+
+    def running(self) -> Running | None:
+        """The pair that is up in this directory, or None."""
+        if not self._held():
+            return None
+        with suppress(OSError, ValueError, TypeError):
+            return Running(**json.loads((self.path / "up.json").read_text()))
+        return None
+
+    def stop(self, patience: float) -> bool:
+        """Stop the pair; False when none is up. Raises `StartError` when it outlives `patience` seconds."""
+        running = self.running()
+        if running is None:
+            return False
+        os.kill(running.pid, signal.SIGTERM)
+        deadline = time.monotonic() + patience
+        while self._held():
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"the pair (pid {running.pid}) did not stop within {patience:.0f} s: see {self.log}"
+                )
+            time.sleep(0.05)
+        return True
+
+    def _held(self) -> bool:
+        try:
+            with (self.path / "up.lock").open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

@@ -1,0 +1,138 @@
+"""A door in a process of its own: `python -m tests.gateway.run_door` reads its plan from standard input.
+
+The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
+"book": path or null, "native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool,
+"only_door": bool, "trusted_proxies": text, "fence": bool}`; a `book` is a real file of principals in their place;
+further lines are `{"nodes": [...]}`, `{"revoke": name}`,
+`{"drain": name}`, `{"fence": bool}` or `{"standby": bool}`.
+The port is printed once it accepts, then a line per node asked for or statement abandoned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from azquack.gateway.audit import Audit
+from azquack.gateway.limits import Limits
+from azquack.gateway.ports import Principal
+from azquack.gateway.quack.app import Door
+from azquack.gateway.quack.server import DoorServer, Listening
+from azquack.gateway.routing import Nodes
+from azquack.gateway.seal import Seal
+from azquack.gateway.views import LakeViews
+from azquack.node.address import Access, NodeAddress
+from azquack.policy.policy import Wall
+from azquack.principals import FileSource, Principals, Role
+from azquack.principals import Principal as Person
+
+# Looking up this token takes as long as an issuer of JWTs that does not answer.
+SLOW = "slow-token"
+
+
+class People:
+    """Principals by token; a stand-in for the stores that AzQuack has."""
+
+    def __init__(self, people: dict[str, Any]) -> None:
+        self._people = {
+            token: Person(name, Role(role), hashlib.sha256(token.encode()).hexdigest()[:16], None, *more)
+            for token, (name, role, *more) in people.items()
+        }
+
+    def authenticate(self, token: str) -> Principal | None:
+        if token == SLOW:
+            print("slow login", flush=True)
+            time.sleep(3)
+        return self._people.get(token)
+
+    def current(self, name: str, fingerprint: str) -> Principal | None:
+        known = [person for person in self._people.values() if person.name == name]
+        return known[0] if known and known[0].fingerprint == fingerprint else None
+
+    def restricted(self) -> bool:
+        return False
+
+    def named(self, name: str) -> list[Person]:
+        return []
+
+    def revoke(self, name: str) -> None:
+        self._people = {token: person for token, person in self._people.items() if person.name != name}
+
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    plan = json.loads(await lines.readline())
+    people = People(plan["principals"])
+    addresses = [NodeAddress(**each) for each in plan["nodes"]]
+    nodes = Nodes(addresses)
+    audit = None
+    if plan.get("audit"):
+        audit = Audit(_appender(Path(plan["audit"])), text=True)
+    fence, standby = plan.get("fence", True), False
+    wall = Wall() if plan.get("wall") else None
+    who = Principals([FileSource(Path(plan["book"]))]) if plan.get("book") else people
+    views = None
+    if wall is not None:
+        views = LakeViews(wall.lake, who, 60.0, alone=plan.get("only_door", False), over_quack=False)
+    door = Door(
+        nodes=nodes,
+        principals=who,
+        seal=Seal(plan["secret"]),
+        limits=Limits(**plan.get("limits", {})),
+        audit=audit,
+        wall=wall,
+        views=views,
+        native_names=plan.get("native_names", True),
+        group_commit=plan.get("group_commit", False),
+        only_door=plan.get("only_door", False),
+        standby=lambda: standby,
+        fence=lambda: fence,
+        ask_node=_asked,
+        runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
+    )
+    server = DoorServer(door, _listening(plan))
+    await server.start()
+    print(server.port, flush=True)
+    while line := await lines.readline():
+        order = json.loads(line)
+        if "nodes" in order:
+            addresses = [NodeAddress(**each) for each in order["nodes"]]
+        if "revoke" in order:
+            people.revoke(order["revoke"])
+        if "drain" in order:
+            nodes.drain(order["drain"])
+        fence, standby = order.get("fence", fence), order.get("standby", standby)
+        nodes.update(addresses)
+        print("done", flush=True)
+    await server.stop()
+
+
+async def _asked(access: Access) -> None:
+    print(f"asked {access}", flush=True)
+
+
+def _appender(file: Path) -> Callable[[str], object]:
+    def write(line: str) -> None:
+        with file.open("a") as log:
+            log.write(line)
+
+    return write
+
+
+def _listening(plan: dict[str, Any]) -> Listening:
+    files: Any = {name: Path(path) for name, path in plan.get("tls", {}).items()}
+    return Listening(port=plan.get("port", 0), trusted_proxies=plan.get("trusted_proxies", ""), **files)
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,80 @@
+"""Messages of results that are made at once fit into a node's memory, and come back to full size."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from azquack.gateway.quack.messages import LEAST, MOST, UNKNOWN, Messages
+from azquack.policy.policy import Wall
+from azquack.principals import Principal, Role
+from azquack.quack import wire
+from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.parts import client, post
+from tests.gateway.test_limits import raw_login
+
+# Rows of 4 kB and of 8 bytes, of many vectors each.
+WIDE = "SELECT repeat('x', 4096) AS a FROM range(30000)"
+NARROW = "SELECT i FROM range(100000) t(i)"
+ROW = 4096
+
+
+def answered(port: int, sql: str) -> int:
+    """The bytes of the first message of `sql` in a session of its own."""
+    body = post(port, wire.prepare(raw_login(port), sql)).content
+    assert wire.parse_header(body).type is wire.MessageType.PREPARE_RESPONSE
+    return len(body)
+
+
+def chunks(port: int) -> int:
+    with client(port) as someone:
+        ((value,),) = someone.there("SELECT current_setting('quack_fetch_batch_chunks')")
+    return int(value)
+
+
+@pytest.mark.parametrize(
+    ("budget", "need", "expected"),
+    [
+        (64 << 20, UNKNOWN, 8),
+        (64 << 20, 2 * UNKNOWN, 4),
+        (64 << 20, 100 * UNKNOWN, LEAST),
+        (64 << 20, 1, MOST),
+        (1 << 20, UNKNOWN, LEAST),
+    ],
+)
+def test_what_all_ask_for_at_once_says_how_much_goes_into_one_message(
+    budget: int, need: float, expected: int
+) -> None:
+    assert Messages(budget).chunks(need) == expected
+
+
+def test_many_wide_results_at_once_get_small_messages(start_node: StartNode, start_door: StartDoor) -> None:
+    limits = {"messages_bytes": 100 << 20}
+    door = start_door(start_node("n1"), limits=limits, only_door=True)
+    assert answered(door.port, WIDE) > 10 * 2048 * ROW, "one alone gets full messages"
+    with ThreadPoolExecutor(16) as pool:
+        sizes = list(pool.map(lambda _: answered(door.port, WIDE), range(16)))
+    # Those that came while nobody else was there may still be full.
+    assert sorted(sizes)[8] <= 3 * 2048 * ROW, sizes
+
+
+def test_messages_are_full_again_when_rows_are_narrow(start_node: StartNode, start_door: StartDoor) -> None:
+    door = start_door(start_node("n1"), limits={"messages_bytes": 16 << 20}, only_door=True)
+    assert answered(door.port, WIDE) < 3 * 2048 * ROW
+    assert chunks(door.port) < MOST
+    with client(door.port) as someone:
+        for _ in range(4):
+            (row,) = someone.rows(f"SELECT count(*), sum(i) FROM r.query('{NARROW}')")
+            assert row == (100_000, 4_999_950_000)
+    assert chunks(door.port) == MOST
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_user_does_not_set_the_size(role: Role) -> None:
+    wall = Wall()
+    for sql in ("SET {} = 4096", "SET GLOBAL {} = 1", "set session {} to 1", "RESET {}", "RESET GLOBAL {}"):
+        assert not wall.check(Principal("adam", role, "f"), sql.format("quack_fetch_batch_chunks")).allowed, (
+            sql
+        )
+    wall.close()
