@@ -1,7 +1,7 @@
-"""The two ways to build the door's listening side, bare: no sessions, no policy, one node.
+"""The two ways to build the gateway's listening side, bare: no sessions, no policy, one node.
 
 `python -m bench.passthrough (uvicorn|asyncio) NODE_PORT` prints its port and serves until its standard input
-closes. They bound what any door on that footing can reach.
+closes. They bound what any gateway on that footing can reach.
 """
 
 from __future__ import annotations

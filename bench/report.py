@@ -20,8 +20,8 @@ and in brackets the least and the most of the rounds. Answers are checked: a wro
 | contender | what it is |
 |---|---|
 | limit | DuckDB in the client's process, the catalog in a local file: what sharing costs is measured against it |
-| stock | `quack_serve` and `ducklake:quack:` from stock parts, default settings, no door, no link |
-| azquack | a catalog and a query replica, default settings, through the public door with a writer's token |
+| stock | `quack_serve` and `ducklake:quack:` from stock parts, default settings, no gateway, no link |
+| azquack | a catalog and a query replica, default settings, through the public gateway with a writer's token |
 | postgres | DuckLake in the client's process, the catalog in Debian's PostgreSQL, default settings, AzQuack's retries |
 | flight | an Arrow Flight server (pyarrow) over DuckDB, the catalog in a local file |
 """

@@ -39,7 +39,7 @@ param queryIdentityName string
 @description('Optional. Region.')
 param location string = resourceGroup().location
 
-@description('Optional. Query nodes: 1 is the query app alone, each further one is an app of its own behind its door.')
+@description('Optional. Query nodes: 1 is the query app alone, each further one is an app of its own behind its gateway.')
 @minValue(1)
 @maxValue(8)
 param queryNodes int = 1
@@ -128,7 +128,7 @@ var peers = [
   for i in range(1, queryNodes - 1): 'node${i}=${abbreviations.appContainerApps}node${i}-${token}:${nodePort}'
 ]
 
-var doorSettings = concat(lakeSettings, [
+var gatewaySettings = concat(lakeSettings, [
   { name: 'AZQUACK_PRINCIPALS_SECRET_NAME', value: 'principals' }
   { name: 'AZQUACK_PEERS', value: join(peers, ',') }
   // The audit log goes where the other lines go, so that the alerts and the workbook can see it.
@@ -175,7 +175,7 @@ module query 'modules/container-app.bicep' = {
     registryServer: registryServer
     image: image
     role: 'query'
-    settings: doorSettings
+    settings: gatewaySettings
     external: true
     allowedAddresses: empty(allowedAddresses) ? [] : split(allowedAddresses, ',')
     customDomain: customDomain

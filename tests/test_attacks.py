@@ -1,7 +1,7 @@
 """What people try who are in already, as reader and as writer: refused, and the node is as it was.
 
-Each attempt meets the wall and then a real, locked node, through `connect(role)`. The last tests go around
-the wall on purpose: what the lockdown stops by itself, and what it does not.
+Each attempt meets the policy and then a real, locked node, through `connect(role)`. The last tests go around
+the policy on purpose: what the lockdown stops by itself, and what it does not.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ import duckdb
 import pytest
 
 from azquack.lake import extensions
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.principals import Grant, Principal, Role
 from azquack.sql import literal
 from tests.cluster import end, read_line
 
 
 class Refused(Exception):
-    """The wall said no."""
+    """The policy said no."""
 
 
 @dataclass
 class Node:
-    """A locked node, and a connection that goes around the wall."""
+    """A locked node, and a connection that goes around the policy."""
 
     home: Path
     uri: str
@@ -76,22 +76,22 @@ STATE = {
 
 @dataclass
 class Client:
-    """Somebody with a token: the wall first, then the node."""
+    """Somebody with a token: the policy first, then the node."""
 
     principal: Principal
-    wall: Wall
+    policy: Policy
     node: Node
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         """The rows of `sql`; raises `Refused`, or DuckDB's error."""
-        verdict = self.wall.check(self.principal, sql)
+        verdict = self.policy.check(self.principal, sql)
         if not verdict.allowed:
             raise Refused(verdict.reason)
         return self.node.run(sql)
 
     def append(self, schema: str, table: str, value: object) -> None:
         """What a native INSERT does; raises `Refused`."""
-        verdict = self.wall.check_append(self.principal, schema, table)
+        verdict = self.policy.check_append(self.principal, schema, table)
         if not verdict.allowed:
             raise Refused(verdict.reason)
         self.node.run(f"INSERT INTO lake.{schema}.{table} VALUES ({value!r})")
@@ -143,14 +143,14 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Node]]
 def connect(nodes: dict[str, Node]) -> Iterator[Connect]:
     """`connect(role)`: a client with that role; `granted` is a writer with grants on one table."""
     functions = nodes["writer"].run("select distinct function_name from duckdb_functions() where internal")
-    wall = Wall(functions=[str(name) for (name,) in functions])
+    policy = Policy(functions=[str(name) for (name,) in functions])
     people = {
         "reader": (Principal("ann", Role.READER, "a"), nodes["reader"]),
         "writer": (Principal("bob", Role.WRITER, "b"), nodes["writer"]),
         "granted": (Principal("guy", Role.WRITER, "g", (Grant.parse("all on demo.small"),)), nodes["writer"]),
     }
-    yield lambda role: Client(people[role][0], wall, people[role][1])
-    wall.close()
+    yield lambda role: Client(people[role][0], policy, people[role][1])
+    policy.close()
 
 
 FILES = [
@@ -474,7 +474,7 @@ def test_the_time_zone_of_a_session_is_its_own(nodes: dict[str, Node]) -> None:
     assert node.elsewhere("select current_setting('timezone')") != [("Asia/Tokyo",)]
 
 
-# Around the wall: what the locked node stops by itself ...
+# Around the policy: what the locked node stops by itself ...
 STOPPED = [
     "from read_text('{home}/outside.csv')",
     "from '{home}/outside.csv'",
@@ -493,7 +493,7 @@ STOPPED = [
     "reset allowed_directories",
     "create persistent secret x (type s3, key_id 'a', secret 'b')",
 ]
-# ... and what it lets through, so that only the wall stands before it.
+# ... and what it lets through, so that only the policy stands before it.
 NOT_STOPPED = [
     "from __ducklake_metadata_lake.ducklake_table",
     "from quack_active_connections()",

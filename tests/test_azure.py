@@ -36,17 +36,19 @@ class AzurePair:
 
     def start(self) -> None:
         """Start both and wait until they serve."""
-        catalog = self._serve("catalog", "catalog-door", AZQUACK_CATALOG_DIR=str(self._directory / "catalog"))
+        catalog = self._serve(
+            "catalog", "catalog-gateway", AZQUACK_CATALOG_DIR=str(self._directory / "catalog")
+        )
         query = self._serve(
             "query",
-            "query-door",
+            "query-gateway",
             AZQUACK_CATALOG=f"quack:127.0.0.1:{catalog}",
             AZQUACK_DATA_PATH=f"az://{self.container}/lake/",
         )
         self.uri = f"quack:127.0.0.1:{query}"
 
-    def _serve(self, role: str, door: str, **more: str) -> int:
-        """Start a replica; the port of its door."""
+    def _serve(self, role: str, gateway: str, **more: str) -> int:
+        """Start a replica; the port of its gateway."""
         (self._directory / "catalog").mkdir(exist_ok=True)
         with self._log.open("a") as log:
             process = subprocess.Popen(
@@ -58,7 +60,7 @@ class AzurePair:
         ready = json.loads(
             read_line(process, lambda: f"the {role} replica did not start:\n{self.log_text()}")
         )
-        return int(ready["ports"][door])
+        return int(ready["ports"][gateway])
 
     def stop(self) -> list[int]:
         """End both, the query replica first; their exit codes."""

@@ -21,7 +21,7 @@ LET_EVERYBODY_IN = "CREATE MACRO quack_check_token(session, theirs, ours) AS tru
 
 @pytest.fixture
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Contender]:
-    """A served lake that had the macro before it was served: no wall could refuse it."""
+    """A served lake that had the macro before it was served: no policy could refuse it."""
     made: Contender = request.param(tmp_path / "lake")
     made.make("CREATE TABLE t AS SELECT 42 AS i", LET_EVERYBODY_IN)
     try:

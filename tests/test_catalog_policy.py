@@ -311,7 +311,7 @@ def test_time_grows_with_length_alone(policy: CatalogPolicy) -> None:
 def test_the_alarm_goes_off_and_nothing_has_changed(
     pair: Pair, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    """Somebody with the internal token, at the catalog's own door."""
+    """Somebody with the internal token, at the catalog's own gateway."""
     if not isinstance(pair, TempPair):
         pytest.skip("needs the internal token")
     before = foreign(pair)

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.principals import Principal, Role
 
 ROUNDS = int(os.environ.get("AZQUACK_TEST_ROUNDS", "400"))
@@ -63,16 +63,16 @@ def scanned(lake: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
 
 
 def test_a_clause_within_a_clause_of_its_name_is_read_as_duckdb_reads_it() -> None:
-    wall = Wall()
+    policy = Policy()
     with duckdb.connect() as lake:
         lake.execute("ATTACH ':memory:' AS lake; USE lake; PRAGMA disable_optimizer")
         lake.execute("CREATE TABLE t AS SELECT 1 AS x; CREATE TABLE u AS SELECT 2 AS x")
         for seed in range(ROUNDS):
             sql = Queries(seed).query()
-            verdict = wall.check(EVE, sql)
+            verdict = policy.check(EVE, sql)
             assert verdict.allowed, f"seed {seed}: {verdict.reason}\n{sql}"
             assert verdict.sql is not None
             read = {each.table for each in verdict.reads}
             assert scanned(lake, sql) <= read, f"seed {seed}: {sql}"
             assert scanned(lake, verdict.sql) == scanned(lake, sql), f"seed {seed}: {sql}"
-    wall.close()
+    policy.close()

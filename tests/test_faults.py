@@ -47,7 +47,7 @@ def children(pair: TempPair) -> dict[str, psutil.Process]:
     return found
 
 
-@pytest.mark.parametrize("victim", ["query-node-1", "catalog-node", "query-door", "catalog-door"])
+@pytest.mark.parametrize("victim", ["query-node-1", "catalog-node", "query-gateway", "catalog-gateway"])
 def test_a_killed_process_comes_back(victim: str, pair: TempPair, shell: Shell) -> None:
     pair.start()
     wait_until(lambda: ready(pair), "the pair never became ready")

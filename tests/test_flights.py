@@ -1,4 +1,4 @@
-"""The main job on real data: a year of flights, through the public door, with the stock `duckdb` program.
+"""The main job on real data: a year of flights, through the public gateway, with the stock `duckdb` program.
 
 What the lake answers is held against an in-process DuckDB on the same tables.
 """

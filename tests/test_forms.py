@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.principals import Principal, Role
 
 ADMIN = Principal("eve", Role.ADMIN, "f")
@@ -65,21 +65,21 @@ def split(rule: str, sign: str) -> list[str]:
     return parts
 
 
-def judged(wall: Wall, sql: str) -> str:
+def judged(policy: Policy, sql: str) -> str:
     """`unparsed`, `allowed`, `refused`, or the sentence that says the policy has not understood."""
     try:
         duckdb.extract_statements(sql)
     except duckdb.Error:
         return "unparsed"
-    verdict = wall.check(ADMIN, sql)
+    verdict = policy.check(ADMIN, sql)
     if verdict.allowed:
         return "allowed"
     return f"{verdict.reason}: {sql}" if NOT_UNDERSTOOD.search(verdict.reason) else "refused"
 
 
 @pytest.fixture(scope="module")
-def wall() -> Iterator[Wall]:
-    made = Wall()
+def policy() -> Iterator[Policy]:
+    made = Policy()
     yield made
     made.close()
 
@@ -93,26 +93,26 @@ def assert_understood(counts: Counter[str], *, parsed: float) -> None:
     assert known["refused"]
 
 
-def test_every_alternative_of_every_form_is_understood(wall: Wall) -> None:
+def test_every_alternative_of_every_form_is_understood(policy: Policy) -> None:
     dice = random.Random(1)
     counts: Counter[str] = Counter()
     for name, rule in GRAMMAR.items():
         if name in ("statement", "with", "set", "table", "columns", "e", "from", "query", "change", "when"):
             continue
         for each in split(rule, "|"):
-            counts.update(judged(wall, expanded(each, dice)) for _ in range(3))
+            counts.update(judged(policy, expanded(each, dice)) for _ in range(3))
     for each in split(GRAMMAR["change"], "|"):
-        counts[judged(wall, "alter table t " + expanded(each, dice))] += 1
+        counts[judged(policy, "alter table t " + expanded(each, dice))] += 1
     for each in split(GRAMMAR["when"], "|"):
-        counts[judged(wall, "merge into t x using u y on (x.a = y.a) " + expanded(each, dice))] += 1
+        counts[judged(policy, "merge into t x using u y on (x.a = y.a) " + expanded(each, dice))] += 1
     assert_understood(counts, parsed=0.8)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_any_statement_of_the_grammar_is_understood(wall: Wall) -> None:
+def test_any_statement_of_the_grammar_is_understood(policy: Policy) -> None:
     dice = random.Random(int(os.environ.get("AZQUACK_TEST_SEED", "0")) or None)
-    counts = Counter(judged(wall, expanded("<statement>", dice)) for _ in range(ROUNDS))
+    counts = Counter(judged(policy, expanded("<statement>", dice)) for _ in range(ROUNDS))
     assert_understood(counts, parsed=0.7)
 
 
@@ -134,19 +134,19 @@ def statements_of(file: Path) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(not CORPUS, reason="AZQUACK_TEST_CORPUS names no directory of sqllogictest files")
-def test_statements_of_other_suites_are_understood(wall: Wall) -> None:
+def test_statements_of_other_suites_are_understood(policy: Policy) -> None:
     files = [
         file for each in CORPUS.split(":") for file in sorted(Path(each).rglob("*.test*")) if file.is_file()
     ]
     assert files, f"no sqllogictest files in {CORPUS}"
     seen = {sql for file in files for sql in statements_of(file)}
-    assert_understood(Counter(judged(wall, sql) for sql in sorted(seen)), parsed=0.9)
+    assert_understood(Counter(judged(policy, sql) for sql in sorted(seen)), parsed=0.9)
 
 
 @pytest.mark.parametrize(
     "sql", ["selec 1", "select 'a", "select 1 from\n\n t where ((", "alter table t frob", "\u00a0selec"]
 )
-def test_a_text_that_duckdb_cannot_parse_comes_back_in_duckdbs_own_words(wall: Wall, sql: str) -> None:
+def test_a_text_that_duckdb_cannot_parse_comes_back_in_duckdbs_own_words(policy: Policy, sql: str) -> None:
     with pytest.raises(duckdb.ParserException) as raised:
         duckdb.extract_statements(sql)
-    assert f"Parser Error: {wall.check(ADMIN, sql).reason}" == str(raised.value)
+    assert f"Parser Error: {policy.check(ADMIN, sql).reason}" == str(raised.value)

@@ -1,4 +1,4 @@
-"""The HTTP of the door and the link: what comes in pieces, too early, too late, or not as it should."""
+"""The HTTP of the gateway and the link: what comes in pieces, too early, too late, or not as it should."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_client_that_reads_its_answer_by_drops_is_given_up(monkeypatch: pytest
         async with served(stream, Patience(read=0.5)) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
             writer.write(post(b""))
-            # Fast enough that no single wait is too long: the door can write on each time.
+            # Fast enough that no single wait is too long: the gateway can write on each time.
             while not given_up.is_set():
                 await asyncio.wait_for(reader.read(1 << 19), 5)
                 await asyncio.sleep(0.02)

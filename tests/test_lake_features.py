@@ -1,4 +1,4 @@
-"""What a user of DuckLake would try through the public door: by `r.query`, and natively as `r.t`."""
+"""What a user of DuckLake would try through the public gateway: by `r.query`, and natively as `r.t`."""
 
 from __future__ import annotations
 
@@ -402,7 +402,7 @@ def test_a_computed_default_is_refused_since_it_would_keep_new_clients_out(
     stamped = "CREATE TABLE stamped (i INT, made TIMESTAMP DEFAULT now())"
     with pytest.raises(duckdb.Error, match="computed, and would keep every client from attaching"):
         ask(lake, stamped)
-    # A node without the door before it.
+    # A node without the gateway before it.
     node = NodeProcess("bare", "lake", stamped)
     try:
         with (

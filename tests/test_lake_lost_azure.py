@@ -35,8 +35,8 @@ def replicas(azurite: Azurite, container: str, tmp_path: Path) -> Iterator[tuple
 
 
 def rows(query: Replica, statement: str) -> list[tuple[object, ...]]:
-    door = client.Target(f"quack:127.0.0.1:{query.port}", SecretStr(PUBLIC), tls=False)
-    with client.connection(door) as connection:
+    gateway = client.Target(f"quack:127.0.0.1:{query.port}", SecretStr(PUBLIC), tls=False)
+    with client.connection(gateway) as connection:
         return connection.execute(f"FROM lake.query($${statement}$$)").fetchall()
 
 

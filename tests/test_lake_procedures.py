@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.principals.principal import Principal, Role
 from tests.cluster import TempPair, attached, remote
 
@@ -146,8 +146,8 @@ def survives(home: Path, *statements: str) -> list[str] | None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROCEDURES)
 def test_a_procedure_that_is_let_pass_leaves_the_lake_at_work(name: str, tmp_path: Path) -> None:
-    wall = Wall()
-    calls = [each for each in PROCEDURES[name] if wall.check(ADMIN, each).allowed]
+    policy = Policy()
+    calls = [each for each in PROCEDURES[name] if policy.check(ADMIN, each).allowed]
     found = survives(tmp_path / "home", *calls, *WRITES, "FROM v")
     assert found is not None, "one of them ends the process"
     assert found[-len(WRITES) - 1 :] == ["ok"] * (len(WRITES) + 1)
@@ -157,13 +157,13 @@ def test_a_procedure_that_is_let_pass_leaves_the_lake_at_work(name: str, tmp_pat
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", sorted(set(VALUES) - NEEDS_MORE))
 def test_an_option_that_is_let_pass_leaves_the_lake_at_work(name: str, tmp_path: Path) -> None:
-    wall = Wall()
+    policy = Policy()
     calls = [
         f"CALL lake.set_option('{name}', {value}{scope})"
         for scope in SCOPES
         for value in [*ODD, VALUES[name]]
     ]
-    for at, call in enumerate(each for each in calls if wall.check(ADMIN, each).allowed):
+    for at, call in enumerate(each for each in calls if policy.check(ADMIN, each).allowed):
         found = survives(tmp_path / str(at), call, *WRITES, "FROM v")
         assert found is not None, f"{call} ends the process"
         assert found[1:] == ["ok"] * (len(WRITES) + 1), f"{call} ends more than itself"
@@ -189,12 +189,12 @@ def test_options_that_have_writes_fail_are_refused(call: str, tmp_path: Path) ->
     assert found is not None
     assert found[0] == "ok"
     assert [each.split(":")[0] for each in found[-2:]] == ["refused", "refused"]
-    assert "writes of the whole lake" in Wall().check(ADMIN, call).reason
+    assert "writes of the whole lake" in Policy().check(ADMIN, call).reason
 
 
 @pytest.mark.parametrize("statement", [*OPTIONS, "CALL lake.set_option('data_inlining_row_limit', 0)"])
 def test_the_policy_refuses_the_deadly_ones_only(statement: str) -> None:
-    verdict = Wall().check(ADMIN, statement)
+    verdict = Policy().check(ADMIN, statement)
     assert verdict.allowed == (statement not in REFUSED), verdict.reason
 
 
@@ -210,7 +210,7 @@ def test_the_policy_refuses_the_deadly_ones_only(statement: str) -> None:
     ],
 )
 def test_no_spelling_gets_past_it(statement: str) -> None:
-    assert not Wall().check(ADMIN, statement).allowed
+    assert not Policy().check(ADMIN, statement).allowed
 
 
 def test_a_statement_that_ends_a_node_at_its_start_is_left_out(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Names are resolved once: what the wall reads is what DuckDB binds, before and after they are written out.
+"""Names are resolved once: what the policy reads is what DuckDB binds, before and after they are written out.
 
 The oracle is DuckDB itself, with a real lake attached as on a node: the scans of its own plan, told apart by the number
 of rows of each table; the names that its binder extracts; and the rows and columns that come out.
@@ -20,7 +20,7 @@ import duckdb
 import pytest
 
 from azquack.lake import extensions
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.policy.scope import Asked, Kind, Scope, answer, question
 from azquack.policy.verdict import Verdict
 from azquack.principals import Grant, Principal, Role
@@ -54,11 +54,11 @@ def filled(name: str, rows: int, temporary: bool = False) -> str:
 
 
 class Session:
-    """A session of a node, and the wall before it."""
+    """A session of a node, and the policy before it."""
 
-    def __init__(self, db: duckdb.DuckDBPyConnection, wall: Wall, kind: str) -> None:
+    def __init__(self, db: duckdb.DuckDBPyConnection, policy: Policy, kind: str) -> None:
         self.db = db.cursor()
-        self.wall = wall
+        self.policy = policy
         self.untouched = kind == "untouched"
         self.db.execute("BEGIN")
         for each in SESSIONS[kind]:
@@ -74,12 +74,12 @@ class Session:
         return answer(row[0], asked)
 
     def check(self, sql: str, principal: Principal = ADMIN, *, ask: bool = True) -> Verdict:
-        """What the wall says, as a door asks it; without `ask`, from what the session told at its begin."""
+        """What the policy says, as a gateway asks it; without `ask`, from what the session told at its begin."""
         scope, asked = Scope(untouched=self.untouched), frozenset[Asked]()
         if not ask:
-            verdict = self.wall.check(principal, sql, scope)
-            return self.wall.check(principal, sql, self._scope) if verdict.asked else verdict
-        while (verdict := self.wall.check(principal, sql, scope)).asked - asked:
+            verdict = self.policy.check(principal, sql, scope)
+            return self.policy.check(principal, sql, self._scope) if verdict.asked else verdict
+        while (verdict := self.policy.check(principal, sql, scope)).asked - asked:
             asked |= verdict.asked
             scope = self._asked(asked)
         return verdict
@@ -129,8 +129,8 @@ class Session:
 
 
 @pytest.fixture(scope="module")
-def wall() -> Iterator[Wall]:
-    made = Wall()
+def policy() -> Iterator[Policy]:
+    made = Policy()
     yield made
     made.close()
 
@@ -302,7 +302,7 @@ class Maker:
 
 
 def differs(session: Session, sql: str, run: bool = True) -> str:
-    """What is different between `sql` as a client sends it and what the wall makes of it; nothing if nothing is.
+    """What is different between `sql` as a client sends it and what the policy makes of it; nothing if nothing is.
 
     With `run` both are run too.
     """
@@ -334,7 +334,7 @@ def differs(session: Session, sql: str, run: bool = True) -> str:
 
 
 def unlike(names: set[str], before: Counter[int], sql: str, verdict: Verdict) -> str:
-    """What is different between the `names` that the wall wrote out and the scans of DuckDB's plan."""
+    """What is different between the `names` that the policy wrote out and the scans of DuckDB's plan."""
     counts = LAKE | OWN | {name: LAKE[source] for name, source in VIEWS.items()}
     bare = (re.sub(r"\s+(?:AS|AT)\b.*", "", each).replace('"', "").lower() for each in names)
     mine = [each for each in bare if not each.startswith("system.")]
@@ -344,7 +344,7 @@ def unlike(names: set[str], before: Counter[int], sql: str, verdict: Verdict) ->
     # A WITH that nobody reads is in no plan, and the target of a write is no scan. A POSITIONAL JOIN has no numbers.
     exact = not re.search("WITH|POSITIONAL|DESCRIBE", sql) and verdict.kind == "SELECT"
     if set(before) - {0} != seen if exact else not set(before) - {0} <= seen and verdict.kind == "SELECT":
-        return f"the wall reads {seen}, and DuckDB {before} in {verdict.sql!r}"
+        return f"the policy reads {seen}, and DuckDB {before} in {verdict.sql!r}"
     return ""
 
 
@@ -354,8 +354,8 @@ REFUSED = re.compile(
 )
 
 
-def compare(node: duckdb.DuckDBPyConnection, wall: Wall, rounds: int, seed: int) -> None:
-    sessions = [Session(node, wall, kind) for kind in SESSIONS]
+def compare(node: duckdb.DuckDBPyConnection, policy: Policy, rounds: int, seed: int) -> None:
+    sessions = [Session(node, policy, kind) for kind in SESSIONS]
     maker = Maker(seed)
     for number in range(rounds):
         sql = maker.statement()
@@ -366,17 +366,19 @@ def compare(node: duckdb.DuckDBPyConnection, wall: Wall, rounds: int, seed: int)
         session.db.close()
 
 
-def test_what_the_wall_resolves_is_what_duckdb_binds(node: duckdb.DuckDBPyConnection, wall: Wall) -> None:
-    compare(node, wall, 120, seed=1)
+def test_what_the_policy_resolves_is_what_duckdb_binds(
+    node: duckdb.DuckDBPyConnection, policy: Policy
+) -> None:
+    compare(node, policy, 120, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_what_the_wall_resolves_is_what_duckdb_binds_in_many_statements(
-    node: duckdb.DuckDBPyConnection, wall: Wall
+def test_what_the_policy_resolves_is_what_duckdb_binds_in_many_statements(
+    node: duckdb.DuckDBPyConnection, policy: Policy
 ) -> None:
     rounds = int(os.environ.get("AZQUACK_TEST_NAMES_ROUNDS", "100000"))
-    compare(node, wall, rounds, seed=int(os.environ.get("AZQUACK_TEST_SEED", "2")))
+    compare(node, policy, rounds, seed=int(os.environ.get("AZQUACK_TEST_SEED", "2")))
 
 
 ODD = [
@@ -405,25 +407,25 @@ def quoted(name: str) -> str:
 
 
 @pytest.mark.parametrize(("principal", "untouched"), [(WRITER, True), (ADMIN, False)])
-def test_a_name_is_taken_everywhere_or_nowhere(wall: Wall, principal: Principal, untouched: bool) -> None:
+def test_a_name_is_taken_everywhere_or_nowhere(policy: Policy, principal: Principal, untouched: bool) -> None:
     known = Scope("s", untouched, frozenset((kind, name) for name in MEANT for kind in KINDS))
     for name, taken in [*((name, False) for name in ODD), *((name, True) for name in FINE)]:
         for made in MADE:
-            verdict = wall.check(principal, made.format(quoted(name)), known)
+            verdict = policy.check(principal, made.format(quoted(name)), known)
             assert verdict.allowed is taken, (made, name, verdict.reason)
 
 
-def test_schemas_columns_and_macros_follow_the_same_rule(wall: Wall) -> None:
+def test_schemas_columns_and_macros_follow_the_same_rule(policy: Policy) -> None:
     for name in ODD:
-        assert not wall.check(ADMIN, f"CREATE SCHEMA {quoted(name)}").allowed, name
-        assert not wall.check(ADMIN, f"CREATE SCHEMA lake.{quoted(name)}").allowed, name
-        assert not wall.check(ADMIN, f"CREATE MACRO {quoted(name)}(a) AS a").allowed or name in (
+        assert not policy.check(ADMIN, f"CREATE SCHEMA {quoted(name)}").allowed, name
+        assert not policy.check(ADMIN, f"CREATE SCHEMA lake.{quoted(name)}").allowed, name
+        assert not policy.check(ADMIN, f"CREATE MACRO {quoted(name)}(a) AS a").allowed or name in (
             "csv",
             "parquet",
         ), name
     for name in ("sum", "Count", "list_value", "+", "||", "range"):
-        assert not wall.check(ADMIN, f"CREATE MACRO {quoted(name)}(a) AS a").allowed, name
-        assert not wall.check(ADMIN, f"CREATE TEMP MACRO {quoted(name)}(a) AS TABLE SELECT a").allowed, name
+        assert not policy.check(ADMIN, f"CREATE MACRO {quoted(name)}(a) AS a").allowed, name
+        assert not policy.check(ADMIN, f"CREATE TEMP MACRO {quoted(name)}(a) AS TABLE SELECT a").allowed, name
     for name in ("a\tb", " ", "x" * 129, "a\u200bb"):
         for made in (
             "CREATE TABLE x ({} INT)",
@@ -432,50 +434,52 @@ def test_schemas_columns_and_macros_follow_the_same_rule(wall: Wall) -> None:
             "ALTER TABLE t ADD COLUMN {} INT",
             "CREATE VIEW x ({}) AS SELECT 1",
         ):
-            assert not wall.check(ADMIN, made.format(quoted(name))).allowed, (made, name)
-            assert wall.check(ADMIN, made.format(quoted("a.b (%)"))).allowed, made
+            assert not policy.check(ADMIN, made.format(quoted(name))).allowed, (made, name)
+            assert policy.check(ADMIN, made.format(quoted("a.b (%)"))).allowed, made
 
 
-def test_an_admin_can_drop_and_rename_what_bears_a_name_that_nothing_can_get_today(wall: Wall) -> None:
+def test_an_admin_can_drop_and_rename_what_bears_a_name_that_nothing_can_get_today(policy: Policy) -> None:
     for name in ODD:
         for sql in TOUCHED:
-            verdict = wall.check(ADMIN, sql.format(quoted(name)))
+            verdict = policy.check(ADMIN, sql.format(quoted(name)))
             assert verdict.allowed, (sql, name, verdict.reason)
             assert "lake." in (verdict.sql or "")
-            assert not wall.check(WRITER, sql.format(quoted(name))).allowed, (sql, name)
-    assert wall.check(ADMIN, "DROP SCHEMA lake CASCADE").sql == "DROP SCHEMA lake.lake CASCADE"
-    assert not wall.check(WRITER, "DROP SCHEMA lake CASCADE").allowed
+            assert not policy.check(WRITER, sql.format(quoted(name))).allowed, (sql, name)
+    assert policy.check(ADMIN, "DROP SCHEMA lake CASCADE").sql == "DROP SCHEMA lake.lake CASCADE"
+    assert not policy.check(WRITER, "DROP SCHEMA lake CASCADE").allowed
 
 
 @pytest.mark.parametrize(
     "sql", ["DROP SCHEMA main", "drop schema if exists lake.MAIN cascade", 'DROP SCHEMA "Main"']
 )
-def test_nobody_drops_the_schema_that_every_lake_has(wall: Wall, sql: str) -> None:
+def test_nobody_drops_the_schema_that_every_lake_has(policy: Policy, sql: str) -> None:
     for principal in (WRITER, ADMIN):
-        assert "cannot be dropped" in wall.check(principal, sql).reason
+        assert "cannot be dropped" in policy.check(principal, sql).reason
 
 
-def test_a_view_of_duckdbs_own_is_meant_by_its_name_whatever_the_lake_holds(wall: Wall) -> None:
-    assert wall.check(READER, "FROM duckdb_views").sql == "FROM system.main.duckdb_views"
-    assert wall.check(READER, "FROM main.pg_class").sql == "FROM system.main.pg_class"
-    assert wall.check(READER, "FROM information_schema.tables").sql == "FROM system.information_schema.tables"
+def test_a_view_of_duckdbs_own_is_meant_by_its_name_whatever_the_lake_holds(policy: Policy) -> None:
+    assert policy.check(READER, "FROM duckdb_views").sql == "FROM system.main.duckdb_views"
+    assert policy.check(READER, "FROM main.pg_class").sql == "FROM system.main.pg_class"
+    assert (
+        policy.check(READER, "FROM information_schema.tables").sql == "FROM system.information_schema.tables"
+    )
     granted = Principal("gus", Role.READER, "f", (Grant.parse("select on main.open"),))
-    assert wall.check(granted, "FROM duckdb_views").allowed
-    assert not wall.check(granted, "FROM lake.main.duckdb_views").allowed
+    assert policy.check(granted, "FROM duckdb_views").allowed
+    assert not policy.check(granted, "FROM lake.main.duckdb_views").allowed
 
 
-def test_the_body_of_a_view_is_read_where_duckdb_binds_it(wall: Wall) -> None:
+def test_the_body_of_a_view_is_read_where_duckdb_binds_it(policy: Policy) -> None:
     guy = Principal(
         "guy", Role.WRITER, "f", (Grant.parse("all on s.v"), Grant.parse("select on main.secret"))
     )
     sql = "CREATE VIEW s.v AS FROM secret"
-    first = wall.check(guy, sql)
+    first = policy.check(guy, sql)
     assert first.asked == {("table", "secret")}
     there = Scope(asked=first.asked, found=frozenset({("table", "lake", "s", "secret")}))
-    assert "No grant to select on s.secret" in wall.check(guy, sql, there).reason
+    assert "No grant to select on s.secret" in policy.check(guy, sql, there).reason
     not_there = Scope(asked=first.asked, found=frozenset({("table", "lake", "main", "secret")}))
     body = "WITH azquack_maker AS (SELECT 'guy') FROM lake.main.secret"
-    assert wall.check(guy, sql, not_there).sql == f"CREATE VIEW lake.s.v AS {body}"
+    assert policy.check(guy, sql, not_there).sql == f"CREATE VIEW lake.s.v AS {body}"
 
 
 @pytest.mark.parametrize("use", ["main", "s"])
@@ -484,7 +488,7 @@ def test_the_body_of_a_view_is_read_where_duckdb_binds_it(wall: Wall) -> None:
     "there", [each for count in (1, 2, 3) for each in itertools.combinations(("t", "s", "main"), count)]
 )
 def test_a_name_in_a_view_is_the_one_that_duckdb_binds(
-    wall: Wall, there: tuple[str, ...], name: str, use: str
+    policy: Policy, there: tuple[str, ...], name: str, use: str
 ) -> None:
     with duckdb.connect() as db:
         db.execute("ATTACH ':memory:' AS lake; USE lake; CREATE SCHEMA s; CREATE SCHEMA t")
@@ -493,7 +497,7 @@ def test_a_name_in_a_view_is_the_one_that_duckdb_binds(
         db.execute(f"USE lake.{use}")
         sql, asked = f"CREATE OR REPLACE VIEW t.v AS FROM {name}", frozenset[Asked]()
         scope = Scope(untouched=use == "main")
-        while (verdict := wall.check(ADMIN, sql, scope)).asked - asked:
+        while (verdict := policy.check(ADMIN, sql, scope)).asked - asked:
             asked |= verdict.asked
             row = db.execute(question("lake", asked)).fetchone()
             assert row
@@ -509,13 +513,13 @@ def test_a_name_in_a_view_is_the_one_that_duckdb_binds(
         assert meant[0] == meant[1], verdict.sql
 
 
-def test_what_has_no_names_is_sent_as_it_came(wall: Wall) -> None:
+def test_what_has_no_names_is_sent_as_it_came(policy: Policy) -> None:
     for sql in ("SELECT 42 -- t", "BEGIN", "VALUES (1)", "SET TimeZone = 'UTC'", "  select\n1 ;"):
-        assert (wall.check(READER, sql).sql or "").strip(" ;") == sql.strip(" ;")
+        assert (policy.check(READER, sql).sql or "").strip(" ;") == sql.strip(" ;")
 
 
-def test_wide_blanks_are_blanks(wall: Wall) -> None:
-    assert wall.check(READER, "FROM\u3000t, 't\u00a0' u").reason != ""
+def test_wide_blanks_are_blanks(policy: Policy) -> None:
+    assert policy.check(READER, "FROM\u3000t, 't\u00a0' u").reason != ""
     assert (
-        wall.check(READER, "SELECT\u00a0'a\u00a0b' FROM\u3000t").sql == "SELECT 'a\u00a0b' FROM lake.main.t"
+        policy.check(READER, "SELECT\u00a0'a\u00a0b' FROM\u3000t").sql == "SELECT 'a\u00a0b' FROM lake.main.t"
     )

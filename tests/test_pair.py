@@ -241,15 +241,15 @@ def test_serve_runs_one_role_at_a_time(tmp_path: Path) -> None:
         ports = json.loads(read_line(catalog, "the catalog role did not start"))["ports"]
         query = serve("query", tokens | {
             "AZQUACK_PUBLIC_TOKEN": "public-token-of-tests",
-            "AZQUACK_CATALOG": f"quack:127.0.0.1:{ports['catalog-door']}",
+            "AZQUACK_CATALOG": f"quack:127.0.0.1:{ports['catalog-gateway']}",
             "AZQUACK_DATA_PATH": str(tmp_path / "d"),
         })  # fmt: skip
         try:
             ports = json.loads(read_line(query, "the query role did not start"))["ports"]
-            door = client.Target(
-                f"quack:127.0.0.1:{ports['query-door']}", SecretStr("public-token-of-tests"), tls=False
+            gateway = client.Target(
+                f"quack:127.0.0.1:{ports['query-gateway']}", SecretStr("public-token-of-tests"), tls=False
             )
-            with client.connection(door) as attached:
+            with client.connection(gateway) as attached:
                 attached.execute("CREATE TABLE lake.t AS SELECT 42 AS i")
                 assert attached.execute("FROM lake.t").fetchall() == [(42,)]
         finally:

@@ -30,7 +30,7 @@ ALLOWED = {
     "SELECT sum(i) FROM upto(4)": 6,
 }
 REFUSED = ("SELECT getenv('HOME')", "FROM duckdb_settings()", "FROM quack_server_list()")
-PROCESSES = ("query-door", "query-node-1", "catalog-node", "catalog-door")
+PROCESSES = ("query-gateway", "query-node-1", "catalog-node", "catalog-gateway")
 
 
 @pytest.fixture
@@ -80,9 +80,9 @@ def check(pair: TempPair, tokens: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "steps",
     [
-        pytest.param([("query-door",)], id="of the gateway"),
+        pytest.param([("query-gateway",)], id="of the gateway"),
         pytest.param(
-            [(), ("query-node-1", "query-door"), ("query-door", "catalog-node")],
+            [(), ("query-node-1", "query-gateway"), ("query-gateway", "catalog-node")],
             id="of several",
             marks=pytest.mark.slow,
         ),

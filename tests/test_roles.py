@@ -1,4 +1,4 @@
-"""Readers, writers and principals with grants at the real door of a real pair, with the stock client."""
+"""Readers, writers and principals with grants at the real gateway of a real pair, with the stock client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILL = (
     "CREATE VIEW demo.loud AS SELECT upper(what) AS what FROM lake.main.events",
     "CREATE MACRO twice(a) AS a * 2",
 )
-# What an attack could have changed, as the administrator sees it through the same door.
+# What an attack could have changed, as the administrator sees it through the same gateway.
 STATE = (
     "SELECT max(snapshot_id), count(*) FROM lake.snapshots()",
     "SELECT (SELECT sum(hash(e)) FROM events e), (SELECT sum(hash(p)) FROM demo.payroll p)",
@@ -90,7 +90,7 @@ def state(pair: TempPair, admin: duckdb.DuckDBPyConnection) -> list[object]:
 
 
 @pytest.mark.parametrize(("kind", "what"), [(kind, what) for kind in ATTEMPTS for what in ATTEMPTS[kind]])
-def test_an_attack_through_the_door_changes_nothing(
+def test_an_attack_through_the_gateway_changes_nothing(
     connect: Connect, pair: TempPair, kind: str, what: str
 ) -> None:
     before = state(pair, connect("admin"))

@@ -1,6 +1,6 @@
 """How often each operation asks the catalog: an upgrade that asks once more is noticed here.
 
-Counted at a proxy between a query replica and its catalog, so that whatever the door, the node, DuckLake and
+Counted at a proxy between a query replica and its catalog, so that whatever the gateway, the node, DuckLake and
 the link ask for counts, and what the link answers by itself does not.
 """
 

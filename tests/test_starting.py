@@ -146,7 +146,7 @@ def test_a_replica_waits_for_a_role_that_does_not_count_yet(
                 replica("catalog", tmp_path / "catalog.log", common | settings["catalog"])
             )
             ports = json.loads(read_line(catalog, catalogs))["ports"]
-            settings["query"]["AZQUACK_CATALOG"] = f"quack:127.0.0.1:{ports['catalog-door']}"
+            settings["query"]["AZQUACK_CATALOG"] = f"quack:127.0.0.1:{ports['catalog-gateway']}"
         process = stack.enter_context(replica(waiting, log, common | settings[waiting] | late))
         waits = "a role, which takes some minutes to count"
         wait_until(lambda: waits in str((ask(port, "/readyz") or (0, ""))[1]), sentence, 60)

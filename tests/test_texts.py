@@ -37,7 +37,7 @@ from azquack.patterns import re
 from azquack.policy.errors import Refused
 from azquack.policy.lexer import Text
 from azquack.policy.parser import Parser
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.policy.shape import CHARACTERS, DEPTH, SET_OPERATIONS, STATEMENTS, measured, pieces, thinned
 from azquack.principals import Grant, Principal, Role
 from tests.shapes import SHAPES
@@ -56,7 +56,7 @@ MOST = 11.0
 SECONDS = 0.02
 METHODS = ("match", "fullmatch", "search", "sub", "finditer", "findall", "split")
 
-wall = Wall()
+policy = Policy()
 parser = Parser()
 READER, WRITER = Principal("ann", Role.READER, "f"), Principal("bob", Role.WRITER, "f")
 
@@ -129,18 +129,18 @@ def reader_of(function: Callable[[Any], object], kind: type) -> Callable[[str], 
 
 def checked(principal: Principal, sql: str) -> object:
     """The verdict, never one that is remembered."""
-    wall._remembered.cache_clear()
-    return wall.check(principal, sql)
+    policy._remembered.cache_clear()
+    return policy.check(principal, sql)
 
 
 # What takes more than one text, or is a method.
 CHECKS: dict[str, Callable[[str], object]] = {
-    "Wall.check of a reader": lambda text: checked(READER, text),
-    "Wall.check of a writer": lambda text: checked(WRITER, "insert into t " + text),
-    "Wall.check of EXPLAIN": lambda text: checked(WRITER, "explain " + text),
-    "Wall.check of ALTER": lambda text: checked(WRITER, "alter table t alter c set default " + text),
-    "Wall.check of CREATE": lambda text: checked(WRITER, "create table t as " + text),
-    "Wall.check_append": lambda text: wall.check_append(WRITER, text, text),
+    "Policy.check of a reader": lambda text: checked(READER, text),
+    "Policy.check of a writer": lambda text: checked(WRITER, "insert into t " + text),
+    "Policy.check of EXPLAIN": lambda text: checked(WRITER, "explain " + text),
+    "Policy.check of ALTER": lambda text: checked(WRITER, "alter table t alter c set default " + text),
+    "Policy.check of CREATE": lambda text: checked(WRITER, "create table t as " + text),
+    "Policy.check_append": lambda text: policy.check_append(WRITER, text, text),
     "Parser.statements": parser.statements,
     "Parser.tree": parser.tree,
     "Text": lambda text: Text(text).called(),
@@ -235,11 +235,11 @@ def test_a_list_of_a_hundred_thousand_keys_passes() -> None:
     texts = ",".join(f"'{i:08d}'" for i in range(80_000))
     for sql in (f"select * from t where a in ({keys})", f"delete from t where a in ({texts})"):
         assert len(sql) < CHARACTERS
-        verdict = wall.check(WRITER, sql)
+        verdict = policy.check(WRITER, sql)
         assert verdict.allowed, verdict.reason
-    assert not wall.check(WRITER, f"select * from t where a in ({keys}, getenv('x'))").allowed
-    assert not wall.check(WRITER, f"select getenv('x') from t where a in ({keys})").allowed
-    assert not wall.check(WRITER, f"select * from t where a in ({keys}) and b in (from 'x.csv')").allowed
+    assert not policy.check(WRITER, f"select * from t where a in ({keys}, getenv('x'))").allowed
+    assert not policy.check(WRITER, f"select getenv('x') from t where a in ({keys})").allowed
+    assert not policy.check(WRITER, f"select * from t where a in ({keys}) and b in (from 'x.csv')").allowed
 
 
 def test_of_a_thinned_text_every_byte_that_is_left_stands_where_it_stood() -> None:
@@ -283,7 +283,7 @@ def test_of_a_thinned_text_every_byte_that_is_left_stands_where_it_stood() -> No
     ids=lambda value: value[:20] if isinstance(value, str) else None,
 )
 def test_what_goes_beyond_a_bound_is_told_which(sql: str, sentence: str) -> None:
-    assert wall.check(WRITER, sql).reason == sentence
+    assert policy.check(WRITER, sql).reason == sentence
 
 
 @pytest.mark.parametrize(
@@ -301,4 +301,4 @@ def test_what_goes_beyond_a_bound_is_told_which(sql: str, sentence: str) -> None
     ids=range(8),
 )
 def test_what_only_looks_piled_up_passes(sql: str) -> None:
-    assert wall.check(WRITER, sql).reason == ""
+    assert policy.check(WRITER, sql).reason == ""

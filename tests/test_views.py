@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from azquack.gateway.checks import Checks
 from azquack.policy.parser import Parser
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.policy.views import Body, Read, View, Views, read
 from azquack.principals import Grant, Principal, Role
 
@@ -99,8 +99,8 @@ def lake() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture(scope="module")
-def wall() -> Iterator[Wall]:
-    made = Wall()
+def policy() -> Iterator[Policy]:
+    made = Policy()
     yield made
     made.close()
 
@@ -121,7 +121,7 @@ def scanned(lake: duckdb.DuckDBPyConnection, sql: str) -> set[tuple[str, str]]:
 
 
 def test_every_body_keeps_its_maker_its_rows_and_its_names(
-    lake: duckdb.DuckDBPyConnection, wall: Wall
+    lake: duckdb.DuckDBPyConnection, policy: Policy
 ) -> None:
     made = 0
     for seed in range(ROUNDS):
@@ -133,16 +133,16 @@ def test_every_body_keeps_its_maker_its_rows_and_its_names(
             # It limits or orders twice.
             continue
         made += 1
-        verdict = wall.check(ANN, f"CREATE OR REPLACE VIEW main.v{columns} AS {body}")
+        verdict = policy.check(ANN, f"CREATE OR REPLACE VIEW main.v{columns} AS {body}")
         assert verdict.allowed, f"seed {seed}: {verdict.reason}\n{body}"
         assert verdict.sql is not None
         lake.execute(verdict.sql)
         assert shown(lake, "v", body) == shown(lake, "plain", body), f"seed {seed}: {body}"
         told = dict(lake.execute("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal").fetchall())
-        view = wall.view(told["v"], "main")
+        view = policy.view(told["v"], "main")
         assert view.makers == {ANN.name}, f"seed {seed}: {told['v']}"
         assert view.reads == verdict.reads, f"seed {seed}: {told['v']}"
-        other = wall.view(told["plain"], "main")
+        other = policy.view(told["plain"], "main")
         assert other.makers == frozenset()
         assert other.reads is not None
         assert {each[:2] for each in view.reads or ()} <= {each[:2] for each in other.reads}
@@ -256,13 +256,13 @@ def test_a_note_that_cannot_be_read_is_refused() -> None:
         assert "cannot be read" in lake.refusal([Read("s", "a")], people(ann="all on *"))
 
 
-def test_two_with_the_same_grants_do_not_sign_for_each_other(wall: Wall) -> None:
+def test_two_with_the_same_grants_do_not_sign_for_each_other(policy: Policy) -> None:
     bob = Principal("bob", Role.WRITER, "f", ANN.grants)
-    texts = [wall.check(each, "CREATE VIEW v AS FROM t").sql for each in (ANN, bob, ANN)]
-    makers = [wall.view(text or "", "main").makers for text in texts]
+    texts = [policy.check(each, "CREATE VIEW v AS FROM t").sql for each in (ANN, bob, ANN)]
+    makers = [policy.view(text or "", "main").makers for text in texts]
     assert makers == [{ANN.name}, {"bob"}, {ANN.name}]
     admin = Principal("eve", Role.ADMIN, "f")
-    assert wall.view(wall.check(admin, "CREATE VIEW v AS FROM t").sql or "", "main") == View(
+    assert policy.view(policy.check(admin, "CREATE VIEW v AS FROM t").sql or "", "main") == View(
         frozenset(), frozenset({Read("main", "t")})
     )
 
@@ -270,7 +270,7 @@ def test_two_with_the_same_grants_do_not_sign_for_each_other(wall: Wall) -> None
 def test_a_large_view_is_read_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that read it itself would serve nobody meanwhile."""
     keys = ", ".join(map(str, range(20_000)))
-    large, wall, started = f"CREATE VIEW v AS SELECT a FROM lake.s.t WHERE a IN ({keys})", Wall(), []
+    large, policy, started = f"CREATE VIEW v AS SELECT a FROM lake.s.t WHERE a IN ({keys})", Policy(), []
     start = asyncio.create_subprocess_exec
 
     async def noted(*arguments: Any, **settings: Any) -> Any:
@@ -278,7 +278,7 @@ def test_a_large_view_is_read_in_another_process(monkeypatch: pytest.MonkeyPatch
         return started[-1]
 
     async def elsewhere() -> View:
-        checks = Checks(wall, seconds=60)
+        checks = Checks(policy, seconds=60)
         try:
             return await checks.view(ANN, large, "main")
         finally:
@@ -287,6 +287,6 @@ def test_a_large_view_is_read_in_another_process(monkeypatch: pytest.MonkeyPatch
                 await each.wait()
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    known = wall.view(large, "main")
+    known = policy.view(large, "main")
     assert asyncio.run(elsewhere()) == known == View(frozenset(), frozenset({Read("s", "t")}))
     assert len(started) == 1

@@ -33,11 +33,11 @@ def test_the_node_of_a_catalog_holds_no_event_loop() -> None:
     assert not {"asyncio", "uvloop"} & loaded("azquack.node.process")
 
 
-def test_the_door_holds_nothing_of_the_command_line() -> None:
+def test_the_gateway_holds_nothing_of_the_command_line() -> None:
     assert not ({*SETTINGS, *COMMANDS, *RARE} - SEALS) & loaded("azquack.replicas.gateway.__main__")
 
 
-def test_the_door_holds_no_arrays_before_the_first_native_insert() -> None:
+def test_the_gateway_holds_no_arrays_before_the_first_native_insert() -> None:
     # 21 MB.
     assert "numpy" not in loaded("azquack.replicas.gateway.__main__")
 

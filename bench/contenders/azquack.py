@@ -1,4 +1,4 @@
-"""AzQuack: a catalog and a query replica with default settings, entered by the public door as a writer."""
+"""AzQuack: a catalog and a query replica with default settings, entered by the public gateway as a writer."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class AzQuack(Contender):
         """Starts the catalog replica; after a stop it has its port again."""
         port = ("--port", str(self.catalog_port))
         ports = self._serve("catalog", "--catalog-dir", str(self.catalog.parent), *port)
-        self.catalog_port = ports["catalog-door"]
+        self.catalog_port = ports["catalog-gateway"]
 
     def start_query(self, catalog_port: int) -> None:
         """Starts the query replica of the catalog that answers at `catalog_port`."""
         catalog = ("--catalog", f"quack:127.0.0.1:{catalog_port}", "--data-path", str(self.data))
-        self.port = self._serve("query", *catalog, "--port", "0", *self.flags)["query-door"]
+        self.port = self._serve("query", *catalog, "--port", "0", *self.flags)["query-gateway"]
 
     def _serve(self, role: str, *flags: str) -> dict[str, int]:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ var rules = [
   }
   {
     name: 'refusals'
-    description: 'The door refused much: somebody guesses tokens, or a client is set up wrong.'
+    description: 'The gateway refused much: somebody guesses tokens, or a client is set up wrong.'
     severity: 2
     window: 'PT15M'
     operator: 'GreaterThan'

@@ -1,5 +1,5 @@
 metadata name = 'Container app'
-metadata description = 'One replica of AzQuack as a container app: the image, its settings, its door behind the ingress, its sidecar behind the probes.'
+metadata description = 'One replica of AzQuack as a container app: the image, its settings, its gateway behind the ingress, its sidecar behind the probes.'
 
 @description('Required. Name of the app.')
 @minLength(2)
@@ -38,7 +38,7 @@ param external bool
 @allowed(['http', 'tcp'])
 param transport string = 'http'
 
-@description('Optional. Port that the ingress leads to. 0: the door\'s.')
+@description('Optional. Port that the ingress leads to. 0: the gateway\'s.')
 param targetPort int = 0
 
 @description('Optional. Address ranges that may reach the app. Empty: every one that the ingress lets in.')
@@ -60,7 +60,7 @@ param storageName string = ''
 @description('Optional. Where to mount it.')
 param mountPath string = ''
 
-@description('Optional. Port of the door.')
+@description('Optional. Port of the gateway.')
 param port int = 9494
 
 @description('Optional. Port of the sidecar, which no ingress leads to.')
@@ -164,7 +164,7 @@ resource app 'Microsoft.App/containerApps@2026-01-01' = {
       }
     }
     template: {
-      // Longer than the door's grace for running statements, the checkpoint and the last backup.
+      // Longer than the gateway's grace for running statements, the checkpoint and the last backup.
       terminationGracePeriodSeconds: 90
       containers: [
         {

@@ -1,4 +1,4 @@
-"""Fixtures of the door: each test gets nodes and doors of its own, ended when it is over."""
+"""Fixtures of the gateway: each test gets nodes and gateways of its own, ended when it is over."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.parts import Child, DoorProcess, NodeProcess
+from tests.gateway.parts import Child, GatewayProcess, NodeProcess
 
 StartNode = Callable[..., NodeProcess]
-StartDoor = Callable[..., DoorProcess]
+StartGateway = Callable[..., GatewayProcess]
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def start_node(children: list[Child]) -> StartNode:
 
 
 @pytest.fixture
-def start_door(children: list[Child]) -> StartDoor:
-    """Starts a door: `start_door(*nodes, **plan)`."""
+def start_gateway(children: list[Child]) -> StartGateway:
+    """Starts a gateway: `start_gateway(*nodes, **plan)`."""
 
-    def start(*nodes: NodeProcess, **plan: Any) -> DoorProcess:
-        door = DoorProcess(*nodes, **plan)
-        children.append(door)
-        return door
+    def start(*nodes: NodeProcess, **plan: Any) -> GatewayProcess:
+        gateway = GatewayProcess(*nodes, **plan)
+        children.append(gateway)
+        return gateway
 
     return start

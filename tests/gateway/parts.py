@@ -1,4 +1,4 @@
-"""Real nodes, real doors and stock clients, each in a process of its own, for the tests of the door."""
+"""Real nodes, real gateways and stock clients, each in a process of its own, for the tests of the gateway."""
 
 from __future__ import annotations
 
@@ -127,12 +127,12 @@ class NodeProcess(Child):
         }
 
 
-class DoorProcess(Child):
-    """A door before `nodes`."""
+class GatewayProcess(Child):
+    """A gateway before `nodes`."""
 
     def __init__(self, *nodes: NodeProcess, **plan: Any) -> None:
         plan = {"nodes": [node.address for node in nodes], "secret": SECRET, "principals": PEOPLE} | plan
-        super().__init__("tests.gateway.run_door", plan=plan, environment=malloc.BUFFERS)
+        super().__init__("tests.gateway.run_gateway", plan=plan, environment=malloc.BUFFERS)
 
 
 class Client:
@@ -216,7 +216,7 @@ class RoundRobin:
         ).start()
 
     def carry(self, inbound: socket.socket) -> None:
-        """Joins a client's socket to the next door's."""
+        """Joins a client's socket to the next gateway's."""
         self._next += 1
         with socket.create_connection(("127.0.0.1", self.ports[self._next % len(self.ports)])) as outbound:
             back = threading.Thread(target=pump, args=(outbound, inbound), daemon=True)
@@ -244,7 +244,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def post(port: int, body: bytes) -> httpx.Response:
-    """A raw POST to the door."""
+    """A raw POST to the gateway."""
     headers = {"content-type": "application/octet-stream"}
     return httpx.post(
         f"http://127.0.0.1:{port}/quack", content=body, headers=headers, trust_env=False, timeout=20

@@ -11,7 +11,7 @@ import pytest
 
 from azquack.gateway.audit import fingerprint, without_secrets
 from azquack.quack import wire
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import ANN, client, post
 
 
@@ -44,11 +44,11 @@ def test_secrets_are_masked(sql: str) -> None:
 
 
 def test_every_start_has_its_finish_and_no_token_is_written(
-    start_node: StartNode, start_door: StartDoor, tmp_path: Path
+    start_node: StartNode, start_gateway: StartGateway, tmp_path: Path
 ) -> None:
     log = tmp_path / "audit.jsonl"
-    door = start_door(start_node("n1", "CREATE TABLE t (i INTEGER)"), audit=str(log))
-    with client(door.port) as ann:
+    gateway = start_gateway(start_node("n1", "CREATE TABLE t (i INTEGER)"), audit=str(log))
+    with client(gateway.port) as ann:
         ann.there("SELECT 1")
         ann.rows("INSERT INTO r.t VALUES (1)")
         ann.there("INSERT INTO t FROM range(300)")
@@ -72,21 +72,21 @@ def test_every_start_has_its_finish_and_no_token_is_written(
     assert ANN not in log.read_text()
 
 
-def test_refusals_before_the_wall_are_written_too_and_cannot_fill_the_disk(
-    start_node: StartNode, start_door: StartDoor, tmp_path: Path
+def test_refusals_before_the_policy_are_written_too_and_cannot_fill_the_disk(
+    start_node: StartNode, start_gateway: StartGateway, tmp_path: Path
 ) -> None:
     log = tmp_path / "audit.jsonl"
     limits = {"requests_per_principal": 1, "queue_seconds": 0.1, "failed_logins": 1000}
-    door = start_door(start_node("n1"), audit=str(log), limits=limits)
-    with client(door.port) as ann:
+    gateway = start_gateway(start_node("n1"), audit=str(log), limits=limits)
+    with client(gateway.port) as ann:
         for _ in range(20):
             with contextlib.suppress(duckdb.Error):
                 ann.there("SELECT 1")
         with pytest.raises(duckdb.Error, match="Too many requests of ann"):
             ann.there("SELECT 1")
         for _ in range(200):
-            post(door.port, wire.connection_request(wire.ConnectionRequest("wrong")))
-        post(door.port, wire.prepare("A" * 40, "SELECT 1"))
+            post(gateway.port, wire.connection_request(wire.ConnectionRequest("wrong")))
+        post(gateway.port, wire.prepare("A" * 40, "SELECT 1"))
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     starts = {line["id"]: line for line in lines if line["event"] == "start"}
     refused = {line["id"]: line["reason"] for line in lines if line.get("outcome") == "refused"}

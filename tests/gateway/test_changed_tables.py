@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.gateway.parts import DoorProcess, NodeProcess
+from tests.gateway.parts import GatewayProcess, NodeProcess
 from tests.gateway.versions import OLDER, VERSIONS, ClientError, StockClient
 
 MADE = "CREATE TABLE t AS SELECT range AS a, 100 + range AS net, 200 + range AS b, 's' || range AS s FROM range(3)"
@@ -46,8 +46,8 @@ def node() -> Iterator[NodeProcess]:
 
 
 @pytest.fixture(scope="module")
-def door(node: NodeProcess) -> Iterator[DoorProcess]:
-    started = DoorProcess(node)
+def gateway(node: NodeProcess) -> Iterator[GatewayProcess]:
+    started = GatewayProcess(node)
     yield started
     started.stop()
 
@@ -56,8 +56,8 @@ def door(node: NodeProcess) -> Iterator[DoorProcess]:
     scope="module",
     params=[pytest.param(each, marks=pytest.mark.slow) if each in OLDER else each for each in VERSIONS],
 )
-def ann(request: pytest.FixtureRequest, door: DoorProcess) -> Iterator[StockClient]:
-    client = StockClient(request.param, door.port)
+def ann(request: pytest.FixtureRequest, gateway: GatewayProcess) -> Iterator[StockClient]:
+    client = StockClient(request.param, gateway.port)
     client.rows("CREATE TABLE own AS SELECT 42 AS i")
     yield client
     client.close()
@@ -139,12 +139,12 @@ def test_a_table_that_the_client_made_is_known_by_its_own_words(ann: StockClient
     assert ann.rows("SELECT z FROM r.made ORDER BY z") == [(7,), (8,)]
 
 
-def test_what_was_shown_counts_at_a_door_that_was_started_anew(node: NodeProcess) -> None:
-    first = DoorProcess(node)
+def test_what_was_shown_counts_at_a_gateway_that_was_started_anew(node: NodeProcess) -> None:
+    first = GatewayProcess(node)
     ann = StockClient(VERSIONS[-1], first.port)
     remake(ann)
     first.kill()
-    second = DoorProcess(node, port=first.port)
+    second = GatewayProcess(node, port=first.port)
     ann.there("ALTER TABLE t DROP COLUMN net")
     ann.there("ALTER TABLE t ADD COLUMN tax BIGINT")
     assert "quack_clear_cache" in tried(ann, "SELECT net FROM r.t")[1]

@@ -11,7 +11,7 @@ from contextlib import suppress
 import duckdb
 import pytest
 
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import ANN, BOB, Client, client
 
 NASTY = (
@@ -24,13 +24,13 @@ NASTY = (
 
 
 def test_an_in_list_of_a_hundred_thousand_keys_is_an_ordinary_statement(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(
-        start_node("n1", "lake", "CREATE TABLE t AS SELECT range AS i FROM range(1000)"), wall=True
+    gateway = start_gateway(
+        start_node("n1", "lake", "CREATE TABLE t AS SELECT range AS i FROM range(1000)"), policy=True
     )
     keys = ",".join(str(i) for i in range(900, 100_900))
-    with client(door.port, ANN) as ann:
+    with client(gateway.port, ANN) as ann:
         assert ann.there(f"SELECT count(*) FROM t WHERE i IN ({keys})") == [(100,)]
         with pytest.raises(duckdb.Error, match="getenv is not allowed"):
             ann.there(f"SELECT count(*) FROM t WHERE i IN ({keys}) AND getenv('x') = ''")
@@ -74,12 +74,12 @@ def beside(port: int, texts: Sequence[str]) -> tuple[float, int]:
 
 
 def test_sixteen_sockets_of_nasty_texts_do_not_hold_up_others(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(start_node("n1"), wall=True)
+    gateway = start_gateway(start_node("n1"), policy=True)
     # The clients share their processors with the gateway and its processes, so busy sockets are the measure.
-    ordinary, _ = beside(door.port, ("SELECT 1",))
-    nasty, answered = beside(door.port, NASTY)
+    ordinary, _ = beside(gateway.port, ("SELECT 1",))
+    nasty, answered = beside(gateway.port, NASTY)
     assert answered, "no nasty text was answered"
     assert nasty < 10 * ordinary + 0.5, (
         f"{ordinary:.4f} s beside ordinary texts, {nasty:.4f} s beside nasty ones"

@@ -9,7 +9,7 @@ import pytest
 from azquack.gateway.quack import natives
 from azquack.quack import wire
 from azquack.sql import identifier
-from tests.gateway.parts import ANN, DoorProcess, NodeProcess, post
+from tests.gateway.parts import ANN, GatewayProcess, NodeProcess, post
 from tests.gateway.versions import VERSIONS, ClientError, StockClient
 
 LAKE = (
@@ -36,11 +36,11 @@ QUERIES = (
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """A door before a node with the lake."""
+    """A gateway before a node with the lake."""
     node = NodeProcess("n1", *LAKE)
-    door = DoorProcess(node)
-    yield door.port
-    door.stop()
+    gateway = GatewayProcess(node)
+    yield gateway.port
+    gateway.stop()
     node.stop()
 
 

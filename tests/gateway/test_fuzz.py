@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from azquack.quack import wire
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import ANN, client, post
 from tests.wire import recorded
 
@@ -108,17 +108,19 @@ def attack(port: int, mutator: Mutator, rounds: int) -> None:
         pytest.param(100_000, id="full", marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
-def test_malformed_requests_harm_nobody(start_node: StartNode, start_door: StartDoor, rounds: int) -> None:
-    door = start_door(start_node("n1"), limits={"requests_per_address": 1e6, "failed_logins": 10**9})
-    login = post(door.port, wire.connection_request(wire.ConnectionRequest(ANN))).content
+def test_malformed_requests_harm_nobody(
+    start_node: StartNode, start_gateway: StartGateway, rounds: int
+) -> None:
+    gateway = start_gateway(start_node("n1"), limits={"requests_per_address": 1e6, "failed_logins": 10**9})
+    login = post(gateway.port, wire.connection_request(wire.ConnectionRequest(ANN))).content
     own = wire.parse_connection_response(login).connection_id
-    process = psutil.Process(door.process.pid)
-    with client(door.port) as good:
-        attack(door.port, Mutator(0, own), 200)
+    process = psutil.Process(gateway.process.pid)
+    with client(gateway.port) as good:
+        attack(gateway.port, Mutator(0, own), 200)
         before = process.memory_info().rss
         began = time.monotonic()
         attackers = [
-            threading.Thread(target=attack, args=(door.port, Mutator(seed, own), rounds // 4))
+            threading.Thread(target=attack, args=(gateway.port, Mutator(seed, own), rounds // 4))
             for seed in range(1, 5)
         ]
         for each in attackers:

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.cluster import TempPair, attached, remote, wait_until
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import ANN, BOB, Client, RoundRobin, client, pump
 
 CLIENTS = 12
@@ -25,7 +25,7 @@ Connection = duckdb.DuckDBPyConnection
 
 @pytest.fixture(scope="module")
 def grouping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TempPair]:
-    """A pair whose door gathers inserts."""
+    """A pair whose gateway gathers inserts."""
     pair = TempPair(tmp_path_factory.mktemp("grouping") / "lake")
     try:
         pair.start()
@@ -102,7 +102,8 @@ def test_inserts_at_once_share_commits_and_each_gets_its_own_answer(grouping: Te
     # Small inserts stay in the catalog, however many share a commit.
     assert not list((grouping.directory / "data").rglob("shared/*"))
     assert (
-        "azquack_door_group_inserts_count" in httpx.get(f"{grouping.http_url}/metrics", trust_env=False).text
+        "azquack_gateway_group_inserts_count"
+        in httpx.get(f"{grouping.http_url}/metrics", trust_env=False).text
     )
 
 
@@ -292,7 +293,7 @@ def insert_at_once(port: int, clients: int, each: int) -> list[str]:
 
 
 def test_a_group_that_lost_to_another_commit_is_tried_again(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     node = start_node("n1", "lake", "CREATE TABLE t (n INTEGER)", "INSERT INTO t VALUES (-1)")
     rivals: list[str] = []
@@ -306,8 +307,8 @@ def test_a_group_that_lost_to_another_commit_is_tried_again(
 
     way = Way(node.port, delete_first)
     try:
-        door = start_door(nodes=[{**node.address, "port": way.port}], wall=True, group_commit=True)
-        assert insert_at_once(door.port, clients=6, each=10) == []
+        gateway = start_gateway(nodes=[{**node.address, "port": way.port}], policy=True, group_commit=True)
+        assert insert_at_once(gateway.port, clients=6, each=10) == []
     finally:
         way.close()
     assert rivals, "no group was formed"
@@ -316,13 +317,13 @@ def test_a_group_that_lost_to_another_commit_is_tried_again(
 
 
 def test_a_commit_whose_end_is_unknown_is_told_and_not_tried_again(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     node = start_node("n1", "lake", "CREATE TABLE t (n INTEGER)")
     way = Way(node.port, lambda: False)
     try:
-        door = start_door(nodes=[{**node.address, "port": way.port}], wall=True, group_commit=True)
-        errors = insert_at_once(door.port, clients=6, each=20)
+        gateway = start_gateway(nodes=[{**node.address, "port": way.port}], policy=True, group_commit=True)
+        errors = insert_at_once(gateway.port, clients=6, each=20)
     finally:
         way.close()
     assert errors, "no group was formed"
@@ -331,12 +332,14 @@ def test_a_commit_whose_end_is_unknown_is_told_and_not_tried_again(
         assert ann.there("SELECT count(*) = count(DISTINCT n) FROM t") == [(True,)]
 
 
-def test_each_principal_has_transactions_of_its_own(start_node: StartNode, start_door: StartDoor) -> None:
+def test_each_principal_has_transactions_of_its_own(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     node = start_node(
         "n1", "lake", "SET GLOBAL ducklake_max_retry_count = 1000", "CREATE TABLE t (n INTEGER)"
     )
-    door = start_door(node, wall=True, group_commit=True)
-    with client(door.port, ANN) as ann, client(door.port, BOB) as bob:
+    gateway = start_gateway(node, policy=True, group_commit=True)
+    with client(gateway.port, ANN) as ann, client(gateway.port, BOB) as bob:
         before = ann.there("SELECT count(*) FROM lake.snapshots()")[0][0]
 
         def insert(each: Client) -> None:

@@ -1,4 +1,4 @@
-"""Native inserts through a real door to a real node: what is whole arrives as it was sent, and nothing else arrives.
+"""Native inserts through a real gateway to a real node: what is whole arrives as it was sent, and nothing else arrives.
 
 `AZQUACK_TEST_FUZZ_ROUNDS` sets how many chunks are changed and tried; the slow form tries a million.
 """
@@ -24,7 +24,7 @@ from azquack.quack.wire.messages import append_target
 from azquack.quack.wire.results import parse_result
 from azquack.quack.wire.types import VECTOR_ROWS, Type
 from azquack.quack.wire.vectors import Room, take
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import ANN, client
 from tests.wire.test_chunks import BIGINT, append, dictionary, of_bigints
 from tests.wire.tokens import Maker, Mutator, written
@@ -39,7 +39,7 @@ NAMES = {
     types.VARCHAR: "VARCHAR", types.BLOB: "BLOB", types.BIT: "BIT", types.BIGNUM: "BIGNUM",
     types.GEOMETRY: "GEOMETRY",
 }  # fmt: skip
-# TIME_NS ends a node that shows it; the door's policy refuses such columns.
+# TIME_NS ends a node that shows it; the gateway's policy refuses such columns.
 LEFT_OUT = frozenset((types.TIME_NS,))
 
 
@@ -110,10 +110,12 @@ def sql_type(kind: Type) -> str:
             return NAMES[kind.id]
 
 
-def test_an_index_beyond_its_dictionary_reaches_no_node(start_node: StartNode, start_door: StartDoor) -> None:
+def test_an_index_beyond_its_dictionary_reaches_no_node(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     node = start_node("n1", "CREATE TABLE t (a BIGINT)")
-    door = start_door(node)
-    with session(door.port, ANN) as ann:
+    gateway = start_gateway(node)
+    with session(gateway.port, ANN) as ann:
         for index in (1, 1000, 0x7FFFFFFF, 0xFFFFFFF0):
             message = append(64, [BIGINT], [dictionary([index] * 64, 1, of_bigints(31))])
             assert "outside of its dictionary" in ann.append(message)
@@ -131,7 +133,7 @@ def test_an_index_beyond_its_dictionary_reaches_no_node(start_node: StartNode, s
 
 
 def test_a_node_takes_an_index_beyond_its_dictionary(start_node: StartNode) -> None:
-    """Pins the fault of DuckDB 1.5.5 for which the door reads every chunk: a node stores what lies behind."""
+    """Pins the fault of DuckDB 1.5.5 for which the gateway reads every chunk: a node stores what lies behind."""
     node = start_node("n1", "CREATE TABLE t (a BIGINT)")
     with session(node.port, node.token) as inside:
         assert inside.append(append(64, [BIGINT], [dictionary(list(range(64)), 1, of_bigints(31))])) == ""
@@ -167,11 +169,13 @@ SOURCES = {
 
 
 @pytest.mark.timeout(300)
-def test_what_a_stock_client_inserts_arrives_as_it_was(start_node: StartNode, start_door: StartDoor) -> None:
+def test_what_a_stock_client_inserts_arrives_as_it_was(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     kinds = [kind for kind in STOCK if kind != "INTEGER[3]"]
     tables = [f"CREATE TABLE t{at} (form VARCHAR, v {kind})" for at, kind in enumerate(kinds)]
     node = start_node("n1", *tables)
-    with client(start_door(node).port) as ann:
+    with client(start_gateway(node).port) as ann:
         ann.db.execute("SET TimeZone = 'UTC'")
         wrong = []
         for at, kind in enumerate(kinds):

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from azquack.gateway.quack.messages import LEAST, MOST, UNKNOWN, Messages
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.principals import Principal, Role
 from azquack.quack import wire
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import client, post
 from tests.gateway.test_limits import raw_login
 
@@ -49,32 +49,36 @@ def test_what_all_ask_for_at_once_says_how_much_goes_into_one_message(
     assert Messages(budget).chunks(need) == expected
 
 
-def test_many_wide_results_at_once_get_small_messages(start_node: StartNode, start_door: StartDoor) -> None:
+def test_many_wide_results_at_once_get_small_messages(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     limits = {"messages_bytes": 100 << 20}
-    door = start_door(start_node("n1"), limits=limits, only_door=True)
-    assert answered(door.port, WIDE) > 10 * 2048 * ROW, "one alone gets full messages"
+    gateway = start_gateway(start_node("n1"), limits=limits, only_gateway=True)
+    assert answered(gateway.port, WIDE) > 10 * 2048 * ROW, "one alone gets full messages"
     with ThreadPoolExecutor(16) as pool:
-        sizes = list(pool.map(lambda _: answered(door.port, WIDE), range(16)))
+        sizes = list(pool.map(lambda _: answered(gateway.port, WIDE), range(16)))
     # Those that came while nobody else was there may still be full.
     assert sorted(sizes)[8] <= 3 * 2048 * ROW, sizes
 
 
-def test_messages_are_full_again_when_rows_are_narrow(start_node: StartNode, start_door: StartDoor) -> None:
-    door = start_door(start_node("n1"), limits={"messages_bytes": 16 << 20}, only_door=True)
-    assert answered(door.port, WIDE) < 3 * 2048 * ROW
-    assert chunks(door.port) < MOST
-    with client(door.port) as someone:
+def test_messages_are_full_again_when_rows_are_narrow(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
+    gateway = start_gateway(start_node("n1"), limits={"messages_bytes": 16 << 20}, only_gateway=True)
+    assert answered(gateway.port, WIDE) < 3 * 2048 * ROW
+    assert chunks(gateway.port) < MOST
+    with client(gateway.port) as someone:
         for _ in range(4):
             (row,) = someone.rows(f"SELECT count(*), sum(i) FROM r.query('{NARROW}')")
             assert row == (100_000, 4_999_950_000)
-    assert chunks(door.port) == MOST
+    assert chunks(gateway.port) == MOST
 
 
 @pytest.mark.parametrize("role", list(Role))
 def test_a_user_does_not_set_the_size(role: Role) -> None:
-    wall = Wall()
+    policy = Policy()
     for sql in ("SET {} = 4096", "SET GLOBAL {} = 1", "set session {} to 1", "RESET {}", "RESET GLOBAL {}"):
-        assert not wall.check(Principal("adam", role, "f"), sql.format("quack_fetch_batch_chunks")).allowed, (
-            sql
-        )
-    wall.close()
+        assert not policy.check(
+            Principal("adam", role, "f"), sql.format("quack_fetch_batch_chunks")
+        ).allowed, sql
+    policy.close()

@@ -1,4 +1,4 @@
-"""The node runs what the wall has read, with each name in full, and its own faults stay with it."""
+"""The node runs what the policy has read, with each name in full, and its own faults stay with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import Client, client
 
 LAKE = (
@@ -22,10 +22,12 @@ LAKE = (
 )
 
 
-@pytest.fixture(params=[True, False], ids=["the only door", "one of several"])
-def ann(request: pytest.FixtureRequest, start_node: StartNode, start_door: StartDoor) -> Iterator[Client]:
-    door = start_door(start_node("n1", *LAKE), wall=True, only_door=request.param)
-    with client(door.port) as each:
+@pytest.fixture(params=[True, False], ids=["the only gateway", "one of several"])
+def ann(
+    request: pytest.FixtureRequest, start_node: StartNode, start_gateway: StartGateway
+) -> Iterator[Client]:
+    gateway = start_gateway(start_node("n1", *LAKE), policy=True, only_gateway=request.param)
+    with client(gateway.port) as each:
         yield each
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import Client, client
 
 LAKE = (
@@ -25,14 +25,14 @@ LAKE = (
 
 
 @pytest.fixture
-def door_port(start_node: StartNode, start_door: StartDoor) -> int:
-    """A door before a node whose first database is a lake."""
-    return start_door(start_node("n1", *LAKE)).port
+def gateway_port(start_node: StartNode, start_gateway: StartGateway) -> int:
+    """A gateway before a node whose first database is a lake."""
+    return start_gateway(start_node("n1", *LAKE)).port
 
 
 @pytest.fixture
-def ann(door_port: int) -> Iterator[Client]:
-    with client(door_port) as each:
+def ann(gateway_port: int) -> Iterator[Client]:
+    with client(gateway_port) as each:
         yield each
 
 
@@ -95,12 +95,14 @@ def test_a_natively_made_table_that_moved_does_not_give_other_rows(ann: Client) 
         ann.rows("FROM r.demo.fresh")
 
 
-def test_what_a_client_was_shown_holds_at_every_door(start_node: StartNode, start_door: StartDoor) -> None:
+def test_what_a_client_was_shown_holds_at_every_gateway(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     node = start_node("n1", *LAKE)
-    first = start_door(node)
+    first = start_gateway(node)
     with client(first.port) as ann:
         first.kill()
-        start_door(node, port=first.port)
+        start_gateway(node, port=first.port)
         ann.there("DROP TABLE demo.events")
         ann.there("CREATE TABLE sb.events AS SELECT 1 AS i, 'other' AS s")
         with pytest.raises(duckdb.Error, match="schemas demo, sb"):

@@ -25,7 +25,7 @@ TICKETS = st.builds(
 
 
 @given(ticket=TICKETS)
-def test_a_ticket_comes_back_through_any_door_with_the_same_internal_token(ticket: Ticket) -> None:
+def test_a_ticket_comes_back_through_any_gateway_with_the_same_internal_token(ticket: Ticket) -> None:
     connection_id = Seal("internal").close(ticket)
     assert Seal("internal").open(connection_id) == ticket
     assert len(connection_id) <= MAX_ID

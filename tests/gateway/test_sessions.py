@@ -1,4 +1,4 @@
-"""Sessions through doors: many nodes, many doors, and what becomes of a session when a part of them goes."""
+"""Sessions through gateways: many nodes, many gateways, and what becomes of a session when a part of them goes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from azquack.quack import wire
 from azquack.quack.lost import UNKNOWN
 from tests.cluster import wait_until
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import ANN, BOB, Client, NodeProcess, RoundRobin, client, post, program
 
 BIG = "CREATE TABLE big AS SELECT range AS i, 'row ' || range AS s FROM range(5000000)"
@@ -28,23 +28,23 @@ def login(port: int, token: str = ANN) -> str:
 
 
 def refused(port: int, message: bytes) -> str:
-    """The sentence with which the door refuses `message`."""
+    """The sentence with which the gateway refuses `message`."""
     return wire.parse_error(post(port, message).content)
 
 
 def test_a_client_never_sees_the_id_that_its_node_knows_it_by(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     node = start_node("n1")
-    door = start_door(node)
-    answer = post(door.port, wire.connection_request(wire.ConnectionRequest(ANN))).content
+    gateway = start_gateway(node)
+    answer = post(gateway.port, wire.connection_request(wire.ConnectionRequest(ANN))).content
     ((inner,),) = known_ids(node)
     sealed = wire.parse_connection_response(answer).connection_id
     decoded = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
     assert all(
         inner.encode() not in bytes_ and bytes.fromhex(inner) not in bytes_ for bytes_ in (answer, decoded)
     )
-    assert refused(door.port, wire.prepare(inner, "SELECT 42")) == UNKNOWN
+    assert refused(gateway.port, wire.prepare(inner, "SELECT 42")) == UNKNOWN
 
 
 def test_a_node_asks_for_nothing_but_its_own_id(start_node: StartNode) -> None:
@@ -58,11 +58,11 @@ def test_a_node_asks_for_nothing_but_its_own_id(start_node: StartNode) -> None:
 
 @pytest.mark.timeout(300)
 def test_two_nodes_behind_two_doors_behind_a_naive_balancer_serve_without_an_error(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     nodes = [start_node(name, BIG, f"CREATE TABLE me AS SELECT '{name}' AS name") for name in ("n1", "n2")]
-    doors = [start_door(*nodes), start_door(*nodes)]
-    balancer = RoundRobin(*(door.port for door in doors))
+    gateways = [start_gateway(*nodes), start_gateway(*nodes)]
+    balancer = RoundRobin(*(gateway.port for gateway in gateways))
     try:
         queries = "FROM r.query('SELECT 42');\n" * 200
         programs = [program(balancer.port, queries) for _ in range(3)]
@@ -108,11 +108,11 @@ def node_sessions(node: NodeProcess) -> list[object]:
 
 
 def test_a_killed_node_costs_its_own_sessions_only_and_they_are_told_what_to_do(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     nodes = [start_node(name, f"CREATE TABLE me AS SELECT '{name}' AS name") for name in ("n1", "n2")]
-    door = start_door(*nodes)
-    with client(door.port) as first, client(door.port) as second:
+    gateway = start_gateway(*nodes)
+    with client(gateway.port) as first, client(gateway.port) as second:
         homes = [each.there("FROM me")[0][0] for each in (first, second)]
         assert sorted(homes) == ["n1", "n2"]
         nodes[("n1", "n2").index(homes[0])].kill()
@@ -121,205 +121,218 @@ def test_a_killed_node_costs_its_own_sessions_only_and_they_are_told_what_to_do(
         for _ in range(20):
             assert second.there("FROM me") == [(homes[1],)]
         first.db.execute("DETACH r")
-        first.attach(door.port)
+        first.attach(gateway.port)
         assert first.there("FROM me") == [(homes[1],)]
 
 
 def test_a_node_that_restarted_on_another_port_ends_its_sessions_with_a_sentence(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     node = start_node("n1")
-    door = start_door(node)
-    with client(door.port) as ann:
+    gateway = start_gateway(node)
+    with client(gateway.port) as ann:
         assert ann.there("SELECT 1") == [(1,)]
         node.kill()
         again = start_node("n1")
-        door.order({"nodes": [again.address]})
+        gateway.order({"nodes": [again.address]})
         with pytest.raises(duckdb.Error, match="DETACH it and ATTACH it again"):
             ann.there("SELECT 1")
         ann.db.execute("DETACH r")
-        ann.attach(door.port)
+        ann.attach(gateway.port)
         assert ann.there("SELECT 2") == [(2,)]
 
 
-def test_a_door_that_restarts_loses_no_session(start_node: StartNode, start_door: StartDoor) -> None:
+def test_a_gateway_that_restarts_loses_no_session(start_node: StartNode, start_gateway: StartGateway) -> None:
     node = start_node("n1")
-    door = start_door(node)
-    with client(door.port) as ann:
+    gateway = start_gateway(node)
+    with client(gateway.port) as ann:
         ann.there("CREATE TEMP TABLE mine AS SELECT 7 AS seven")
-        door.kill()
-        start_door(node, port=door.port)
+        gateway.kill()
+        start_gateway(node, port=gateway.port)
         assert ann.there("FROM mine") == [(7,)]
 
 
-def test_nodes_are_drained_and_added_while_the_door_is_open(
-    start_node: StartNode, start_door: StartDoor
+def test_nodes_are_drained_and_added_while_the_gateway_is_open(
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     first = start_node("n1", "CREATE TABLE me AS SELECT 'n1' AS name")
-    door = start_door(first)
-    with client(door.port) as early:
+    gateway = start_gateway(first)
+    with client(gateway.port) as early:
         second = start_node("n2", "CREATE TABLE me AS SELECT 'n2' AS name")
-        door.order({"nodes": [first.address, second.address]})
-        door.order({"drain": "n1"})
+        gateway.order({"nodes": [first.address, second.address]})
+        gateway.order({"drain": "n1"})
         for _ in range(3):
-            with client(door.port) as late:
+            with client(gateway.port) as late:
                 assert late.there("FROM me") == [("n2",)]
         assert early.there("FROM me") == [("n1",)]
 
 
 def test_readers_and_writers_are_sent_to_nodes_of_their_own(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     nodes = [
         start_node("r1", "CREATE TABLE me AS SELECT 'r1' AS name", access="read"),
         start_node("w1", "CREATE TABLE me AS SELECT 'w1' AS name"),
     ]
     people = {ANN: ["ann", "reader"], BOB: ["bob", "admin"]}
-    door = start_door(*nodes, principals=people)
-    with client(door.port, ANN) as ann, client(door.port, BOB) as bob:
+    gateway = start_gateway(*nodes, principals=people)
+    with client(gateway.port, ANN) as ann, client(gateway.port, BOB) as bob:
         assert ann.there("FROM me") == [("r1",)]
         assert bob.there("FROM me") == [("w1",)]
 
 
-def test_an_inner_id_stolen_from_the_node_is_worthless(start_node: StartNode, start_door: StartDoor) -> None:
+def test_an_inner_id_stolen_from_the_node_is_worthless(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     node = start_node("n1")
-    door = start_door(node)
-    with client(door.port) as ann:
+    gateway = start_gateway(node)
+    with client(gateway.port) as ann:
         stolen = [row[1] for row in ann.there("FROM quack_active_connections()")]
         stolen += [str(value) for row in ann.there("FROM quack_active_connections()") for value in row]
         for each in stolen:
-            assert "not known here" in refused(door.port, wire.prepare(each, "SELECT 1"))
+            assert "not known here" in refused(gateway.port, wire.prepare(each, "SELECT 1"))
 
 
-def test_a_sealed_id_that_was_tampered_with_is_refused(start_node: StartNode, start_door: StartDoor) -> None:
-    door = start_door(start_node("n1"))
-    connection_id = login(door.port)
+def test_a_sealed_id_that_was_tampered_with_is_refused(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
+    gateway = start_gateway(start_node("n1"))
+    connection_id = login(gateway.port)
     other = connection_id[:-2] + ("A" if connection_id[-2] != "A" else "B") + connection_id[-1]
-    assert "not known here" in refused(door.port, wire.prepare(other, "SELECT 1"))
-    good = post(door.port, wire.prepare(connection_id, "SELECT 1")).content
+    assert "not known here" in refused(gateway.port, wire.prepare(other, "SELECT 1"))
+    good = post(gateway.port, wire.prepare(connection_id, "SELECT 1")).content
     assert wire.parse_header(good).type is wire.MessageType.PREPARE_RESPONSE
 
 
 def test_a_revoked_principal_loses_the_open_session_at_once(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(start_node("n1"))
-    with client(door.port, ANN) as ann, client(door.port, BOB) as bob:
-        door.order({"revoke": "ann"})
+    gateway = start_gateway(start_node("n1"))
+    with client(gateway.port, ANN) as ann, client(gateway.port, BOB) as bob:
+        gateway.order({"revoke": "ann"})
         with pytest.raises(duckdb.Error, match="revoked"):
             ann.there("SELECT 1")
         assert bob.there("SELECT 1") == [(1,)]
 
 
-def test_an_expired_token_opens_no_session(start_node: StartNode, start_door: StartDoor) -> None:
-    door = start_door(start_node("n1"), principals={ANN: ["ann", "writer", 1.0]})
+def test_an_expired_token_opens_no_session(start_node: StartNode, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(start_node("n1"), principals={ANN: ["ann", "writer", 1.0]})
     with pytest.raises(duckdb.Error, match="has expired"):
-        Client(door.port)
+        Client(gateway.port)
 
 
-def test_a_wrong_token_is_refused(start_node: StartNode, start_door: StartDoor) -> None:
-    door = start_door(start_node("n1"))
+def test_a_wrong_token_is_refused(start_node: StartNode, start_gateway: StartGateway) -> None:
+    gateway = start_gateway(start_node("n1"))
     with pytest.raises(duckdb.Error, match="this token is not known here"):
-        Client(door.port, "no such token")
+        Client(gateway.port, "no such token")
 
 
 def test_a_client_of_a_later_quack_is_told_which_duckdb_to_use(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(start_node("n1"))
+    gateway = start_gateway(start_node("n1"))
     later = wire.connection_request(wire.ConnectionRequest(ANN, "v2.0.0", "linux_amd64", 3, 3))
-    assert "use DuckDB 1.5" in refused(door.port, later)
+    assert "use DuckDB 1.5" in refused(gateway.port, later)
 
 
 def test_an_error_of_the_node_reaches_the_client_as_it_is(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(start_node("n1"))
-    with client(door.port) as ann, pytest.raises(duckdb.Error, match='syntax error at or near "selectx"'):
+    gateway = start_gateway(start_node("n1"))
+    with client(gateway.port) as ann, pytest.raises(duckdb.Error, match='syntax error at or near "selectx"'):
         ann.there("selectx")
 
 
-def test_a_login_waits_for_a_node_that_is_on_its_way(start_node: StartNode, start_door: StartDoor) -> None:
+def test_a_login_waits_for_a_node_that_is_on_its_way(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
     node = start_node("n1")
-    door = start_door()
+    gateway = start_gateway()
     outcome: list[str] = []
-    waiting = threading.Thread(target=lambda: outcome.append(login(door.port)))
+    waiting = threading.Thread(target=lambda: outcome.append(login(gateway.port)))
     waiting.start()
-    assert door.line("The login did not ask for a node") == "asked write"
-    door.order({"nodes": [node.address]})
+    assert gateway.line("The login did not ask for a node") == "asked write"
+    gateway.order({"nodes": [node.address]})
     waiting.join(15)
     assert len(outcome) == 1
 
 
 def test_a_login_that_waits_for_a_node_is_sent_away_when_its_replica_becomes_a_standby(
-    start_door: StartDoor,
+    start_gateway: StartGateway,
 ) -> None:
-    door = start_door(limits={"node_wait_seconds": 60})
+    gateway = start_gateway(limits={"node_wait_seconds": 60})
     answers: list[httpx.Response] = []
     message = wire.connection_request(wire.ConnectionRequest(ANN, "v1.5.5"))
-    waiting = threading.Thread(target=lambda: answers.append(post(door.port, message)))
+    waiting = threading.Thread(target=lambda: answers.append(post(gateway.port, message)))
     waiting.start()
-    assert door.line("The login did not ask for a node") == "asked write"
-    door.order({"standby": True})
+    assert gateway.line("The login did not ask for a node") == "asked write"
+    gateway.order({"standby": True})
     waiting.join(15)
     assert [each.status_code for each in answers] == [503]
     assert answers[0].headers["connection"] == "close"
 
 
-def test_a_login_without_any_node_ends_with_a_sentence(start_door: StartDoor) -> None:
-    door = start_door(limits={"node_wait_seconds": 0.2})
+def test_a_login_without_any_node_ends_with_a_sentence(start_gateway: StartGateway) -> None:
+    gateway = start_gateway(limits={"node_wait_seconds": 0.2})
     with pytest.raises(duckdb.Error, match="No DuckDB node is ready"):
-        Client(door.port)
+        Client(gateway.port)
 
 
 def test_a_statement_that_goes_on_without_its_client_is_reported(
-    start_node: StartNode, start_door: StartDoor, tmp_path: Path
+    start_node: StartNode, start_gateway: StartGateway, tmp_path: Path
 ) -> None:
     log = tmp_path / "audit.log"
-    door = start_door(start_node("n1"), audit=str(log), limits={"abandoned_seconds": 0.2})
+    gateway = start_gateway(start_node("n1"), audit=str(log), limits={"abandoned_seconds": 0.2})
     running = program(
-        door.port, "FROM r.query('SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9');"
+        gateway.port, "FROM r.query('SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9');"
     )
     wait_until(lambda: log.exists() and "range(1000" in log.read_text(), "the statement did not begin")
     running.kill()
     running.communicate()
-    line = door.line("The door did not report the abandoned statement")
+    line = gateway.line("The gateway did not report the abandoned statement")
     assert line == "runaway n1: a statement went on for 0 s after its client had left"
 
 
 def test_a_statement_that_runs_too_long_is_answered_and_reported(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(start_node("n1"), limits={"statement_seconds": 1})
-    with client(door.port) as ann, pytest.raises(duckdb.Error, match="ran longer than 1 s and was stopped"):
+    gateway = start_gateway(start_node("n1"), limits={"statement_seconds": 1})
+    with (
+        client(gateway.port) as ann,
+        pytest.raises(duckdb.Error, match="ran longer than 1 s and was stopped"),
+    ):
         ann.db.execute("FROM r.query('SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9')")
-    assert "ran longer than 1 s" in door.line("The door did not report the long statement")
+    assert "ran longer than 1 s" in gateway.line("The gateway did not report the long statement")
 
 
-def test_the_door_shows_whether_it_is_well_and_nothing_else(start_door: StartDoor) -> None:
-    door = start_door()
+def test_the_gateway_shows_whether_it_is_well_and_nothing_else(start_gateway: StartGateway) -> None:
+    gateway = start_gateway()
     for path, status in (("/healthz", 200), ("/readyz", 200), ("/", 404), ("/metrics", 404), ("/quack", 404)):
-        answer = httpx.get(f"http://127.0.0.1:{door.port}{path}", trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{gateway.port}{path}", trust_env=False)
         assert answer.status_code == status, path
         assert "server" not in answer.headers
 
 
-def test_a_door_without_its_lease_withholds_answers(start_node: StartNode, start_door: StartDoor) -> None:
-    door = start_door(start_node("n1", "CREATE TABLE t (i INTEGER)"))
-    with client(door.port) as ann:
-        door.order({"fence": False})
+def test_a_gateway_without_its_lease_withholds_answers(
+    start_node: StartNode, start_gateway: StartGateway
+) -> None:
+    gateway = start_gateway(start_node("n1", "CREATE TABLE t (i INTEGER)"))
+    with client(gateway.port) as ann:
+        gateway.order({"fence": False})
         with pytest.raises(duckdb.Error, match="withheld"):
             ann.there("SELECT 42")
         with pytest.raises(duckdb.Error, match="withheld"):
             ann.rows("INSERT INTO r.t VALUES (1)")
-        door.order({"fence": True})
+        gateway.order({"fence": True})
         assert ann.there("SELECT 42") == [(42,)]
 
 
 def test_a_group_of_inserts_is_not_acknowledged_without_the_lease(
-    start_node: StartNode, start_door: StartDoor
+    start_node: StartNode, start_gateway: StartGateway
 ) -> None:
-    door = start_door(start_node("n1", "lake", "CREATE TABLE t (i INTEGER)"), wall=True, group_commit=True)
+    gateway = start_gateway(
+        start_node("n1", "lake", "CREATE TABLE t (i INTEGER)"), policy=True, group_commit=True
+    )
     answers: list[str] = []
 
     def insert(each: Client) -> None:
@@ -331,8 +344,8 @@ def test_a_group_of_inserts_is_not_acknowledged_without_the_lease(
                 answers.append(str(error))
 
     with ExitStack() as stack:
-        crowd = [stack.enter_context(client(door.port)) for _ in range(4)]
-        door.order({"fence": False})
+        crowd = [stack.enter_context(client(gateway.port)) for _ in range(4)]
+        gateway.order({"fence": False})
         threads = [threading.Thread(target=insert, args=(each,)) for each in crowd]
         for each in threads:
             each.start()

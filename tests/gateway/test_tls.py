@@ -1,4 +1,4 @@
-"""TLS at the door, and client certificates."""
+"""TLS at the gateway, and client certificates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from tests.cluster import wait_until
-from tests.gateway.conftest import StartDoor
+from tests.gateway.conftest import StartGateway
 from tests.gateway.test_limits import closed
 
 
@@ -36,38 +36,42 @@ def get(port: int, context: ssl.SSLContext) -> int:
         return http.get(f"https://127.0.0.1:{port}/healthz").status_code
 
 
-def test_the_door_speaks_tls(start_door: StartDoor, authority: trustme.CA, files: dict[str, str]) -> None:
-    door = start_door(tls={name: files[name] for name in ("certificate", "key")})
+def test_the_gateway_speaks_tls(
+    start_gateway: StartGateway, authority: trustme.CA, files: dict[str, str]
+) -> None:
+    gateway = start_gateway(tls={name: files[name] for name in ("certificate", "key")})
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    assert get(door.port, context) == 200
+    assert get(gateway.port, context) == 200
     with pytest.raises(httpx.HTTPError):
-        httpx.get(f"http://127.0.0.1:{door.port}/healthz", trust_env=False)
+        httpx.get(f"http://127.0.0.1:{gateway.port}/healthz", trust_env=False)
 
 
 def test_handshakes_count_among_the_open_sockets_and_do_not_last(
-    start_door: StartDoor, authority: trustme.CA, files: dict[str, str]
+    start_gateway: StartGateway, authority: trustme.CA, files: dict[str, str]
 ) -> None:
     limits = {"connections_per_address": 20, "head_seconds": 2.0}
-    door = start_door(tls={name: files[name] for name in ("certificate", "key")}, limits=limits)
+    gateway = start_gateway(tls={name: files[name] for name in ("certificate", "key")}, limits=limits)
     with contextlib.ExitStack() as stack:
-        flood = [stack.enter_context(socket.create_connection(("127.0.0.1", door.port))) for _ in range(50)]
+        flood = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port))) for _ in range(50)
+        ]
         wait_until(lambda: sum(closed(sock) for sock in flood) == 30, "the flood was let in")
         wait_until(lambda: all(closed(sock) for sock in flood), "a handshake without end was left open")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    assert get(door.port, context) == 200
+    assert get(gateway.port, context) == 200
 
 
 def test_a_request_right_behind_the_handshake_is_answered(
-    start_door: StartDoor, authority: trustme.CA, files: dict[str, str]
+    start_gateway: StartGateway, authority: trustme.CA, files: dict[str, str]
 ) -> None:
-    door = start_door(tls={name: files[name] for name in ("certificate", "key")})
+    gateway = start_gateway(tls={name: files[name] for name in ("certificate", "key")})
     context = ssl.create_default_context()
     authority.configure_trust(context)
     inbound, outbound = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(inbound, outbound, server_hostname="localhost")
-    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as sock:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as sock:
         while True:
             try:
                 tls.do_handshake()
@@ -81,7 +85,7 @@ def test_a_request_right_behind_the_handshake_is_answered(
         answer = b""
         while b"ok\n" not in answer:
             received = sock.recv(1 << 16)
-            assert received, f"the door closed after {answer!r}"
+            assert received, f"the gateway closed after {answer!r}"
             inbound.write(received)
             with contextlib.suppress(ssl.SSLWantReadError):
                 while record := tls.read():
@@ -90,13 +94,13 @@ def test_a_request_right_behind_the_handshake_is_answered(
 
 
 def test_only_a_client_with_a_certificate_is_let_in(
-    start_door: StartDoor, authority: trustme.CA, files: dict[str, str]
+    start_gateway: StartGateway, authority: trustme.CA, files: dict[str, str]
 ) -> None:
-    door = start_door(tls=files)
+    gateway = start_gateway(tls=files)
     stranger, friend = ssl.create_default_context(), ssl.create_default_context()
     for context in (stranger, friend):
         authority.configure_trust(context)
     authority.issue_cert("ann@example.org").configure_cert(friend)
-    assert get(door.port, friend) == 200
+    assert get(gateway.port, friend) == 200
     with pytest.raises(httpx.HTTPError):
-        get(door.port, stranger)
+        get(gateway.port, stranger)

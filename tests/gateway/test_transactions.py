@@ -19,7 +19,7 @@ from azquack.http import Refusal
 from azquack.quack import wire
 from azquack.quack.wire.fields import field, text_field, varint
 from tests.cluster import wait_until
-from tests.gateway.parts import ANN, Client, DoorProcess, NodeProcess, client, post
+from tests.gateway.parts import ANN, Client, GatewayProcess, NodeProcess, client, post
 
 LAKE = ("lake", "CREATE TABLE t (i BIGINT)", "CREATE TABLE old AS SELECT 1::BIGINT AS i")
 APPEND = "APPEND"
@@ -27,7 +27,7 @@ Cut = Callable[[str], str | None]
 
 
 class MessageProxy:
-    """Passes each message on to a door, or from a door to its node.
+    """Passes each message on to a gateway, or from a gateway to its node.
 
     `cut` says for each whether it is lost `before`, broken off `within`, or its answer lost `after`.
     """
@@ -63,7 +63,7 @@ class MessageProxy:
             daemon_threads = True
 
             def handle_error(self, request: object, client_address: object) -> None:
-                """A door that was killed."""
+                """A gateway that was killed."""
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.port = int(self._server.server_address[1])
@@ -95,15 +95,15 @@ def node() -> Iterator[NodeProcess]:
 
 
 @pytest.fixture(scope="module")
-def door(node: NodeProcess) -> Iterator[DoorProcess]:
-    started = DoorProcess(node, only_door=True)
+def gateway(node: NodeProcess) -> Iterator[GatewayProcess]:
+    started = GatewayProcess(node, only_gateway=True)
     yield started
     started.stop()
 
 
 @pytest.fixture
-def proxy(door: DoorProcess) -> Iterator[MessageProxy]:
-    started = MessageProxy(door.port)
+def proxy(gateway: GatewayProcess) -> Iterator[MessageProxy]:
+    started = MessageProxy(gateway.port)
     yield started
     started.close()
 
@@ -157,9 +157,9 @@ CUTS = [
 
 @dataclass
 class Lines:
-    """A door; by `client` a client reaches it, and by `node` it reaches its node."""
+    """A gateway; by `client` a client reaches it, and by `node` it reaches its node."""
 
-    door: DoorProcess
+    gateway: GatewayProcess
     client: MessageProxy
     node: MessageProxy
 
@@ -172,12 +172,12 @@ class Lines:
 @pytest.fixture(scope="module")
 def lines(node: NodeProcess) -> Iterator[Lines]:
     to_node = MessageProxy(node.port)
-    door = DoorProcess(nodes=[node.address | {"port": to_node.port}], only_door=True)
-    to_door = MessageProxy(door.port)
-    yield Lines(door, to_door, to_node)
-    for each in (to_door, to_node):
+    gateway = GatewayProcess(nodes=[node.address | {"port": to_node.port}], only_gateway=True)
+    to_gateway = MessageProxy(gateway.port)
+    yield Lines(gateway, to_gateway, to_node)
+    for each in (to_gateway, to_node):
         each.close()
-    door.stop()
+    gateway.stop()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def lines(node: NodeProcess) -> Iterator[Lines]:
 def test_what_is_acknowledged_after_a_cut_is_there(
     lines: Lines, line: str, name: str, word: str, times: int, where: str
 ) -> None:
-    proxy, door = lines.client, lines.door
+    proxy, gateway = lines.client, lines.gateway
     with client(proxy.port) as ann:
         ann.there("DROP TABLE IF EXISTS made")
         ann.there("CREATE TABLE IF NOT EXISTS old AS SELECT 1::BIGINT AS i")
@@ -199,11 +199,11 @@ def test_what_is_acknowledged_after_a_cut_is_there(
         lines.cut(line, cut_at(word, times, where, rollback_too=True))
         assert tried(ann, STATEMENTS[name][0])
         lines.cut(line, None)
-        before = count(door.port)
+        before = count(gateway.port)
         errors = [tried(ann, "INSERT INTO r.t VALUES (77)") for _ in range(3)]
         assert errors[1:] == ["", ""], errors
         assert not errors[0] or "rolled back and nothing of it was kept" in errors[0]
-        assert count(door.port) == before + errors.count("")
+        assert count(gateway.port) == before + errors.count("")
 
 
 OWN = [
@@ -220,7 +220,7 @@ def test_a_transaction_of_queries_in_which_a_native_statement_breaks_off_keeps_a
     with client(lines.client.port) as ann:
         ann.there("DROP TABLE IF EXISTS made")
         ann.rows("CALL quack_clear_cache()")
-        before = count(lines.door.port)
+        before = count(lines.gateway.port)
         ann.there("BEGIN")
         ann.there("INSERT INTO t VALUES (1)")
         lines.cut(line, cut_at(word, 1, where, rollback_too=True))
@@ -231,7 +231,7 @@ def test_a_transaction_of_queries_in_which_a_native_statement_breaks_off_keeps_a
         # Of one that the node had ended for an error, the COMMIT may have failed.
         tried(ann, "FROM r.query('ROLLBACK')")
         ann.there("INSERT INTO t VALUES (3)")
-        found = count(lines.door.port) - before - 1
+        found = count(lines.gateway.port) - before - 1
         if "aborted" in said[0]:
             assert (said[0], found) == (said[1], 0)
         elif said[0]:
@@ -244,70 +244,72 @@ def test_a_transaction_of_queries_in_which_a_native_statement_breaks_off_keeps_a
             assert found - 3 in (range(4101) if name == "insert" else (0,)) if committed else found == 0
 
 
-def test_the_statement_can_be_repeated_at_once(proxy: MessageProxy, door: DoorProcess) -> None:
+def test_the_statement_can_be_repeated_at_once(proxy: MessageProxy, gateway: GatewayProcess) -> None:
     with client(proxy.port) as ann:
         proxy.cut = cut_at("CREATE", 1, "after", rollback_too=True)
         assert tried(ann, "CREATE TABLE r.again AS SELECT range AS i FROM range(10)")
         proxy.cut = None
         ann.rows("CREATE TABLE r.again AS SELECT range AS i FROM range(10)")
-    with client(door.port) as bob:
+    with client(gateway.port) as bob:
         assert bob.rows("SELECT count(*) FROM r.again") == [(10,)]
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_a_transaction_of_queries_is_as_it_was(proxy: MessageProxy, door: DoorProcess, end: str) -> None:
+def test_a_transaction_of_queries_is_as_it_was(
+    proxy: MessageProxy, gateway: GatewayProcess, end: str
+) -> None:
     with client(proxy.port) as ann:
-        before = count(door.port)
+        before = count(gateway.port)
         ann.there("BEGIN")
         ann.there("INSERT INTO t VALUES (1)")
         ann.rows("INSERT INTO r.t VALUES (2), (3)")
         ann.there(f"-- and now\n{end};")
         ann.rows("INSERT INTO r.t VALUES (4)")
-        assert count(door.port) == before + (4 if end == "COMMIT" else 1)
+        assert count(gateway.port) == before + (4 if end == "COMMIT" else 1)
 
 
-def test_a_transaction_of_queries_that_a_native_create_ended_says_so(door: DoorProcess) -> None:
-    with client(door.port) as ann:
-        before = count(door.port)
+def test_a_transaction_of_queries_that_a_native_create_ended_says_so(gateway: GatewayProcess) -> None:
+    with client(gateway.port) as ann:
+        before = count(gateway.port)
         ann.there("BEGIN")
         ann.there("INSERT INTO t VALUES (1)")
         assert "transaction within a transaction" in tried(ann, "CREATE TABLE r.within AS SELECT 1 AS i")
         assert "rolled back" in tried(ann, "FROM r.query('INSERT INTO t VALUES (2)')")
         ann.there("INSERT INTO t VALUES (3)")
-        assert count(door.port) == before + 1
+        assert count(gateway.port) == before + 1
         ann.there("BEGIN")
         ann.there("ROLLBACK")
         ann.there("INSERT INTO t VALUES (4)")
 
 
 def test_a_transaction_of_queries_whose_client_leaves_within_a_chunk_is_rolled_back(
-    door: DoorProcess,
+    gateway: GatewayProcess,
 ) -> None:
-    before = count(door.port)
-    answer = post(door.port, wire.connection_request(wire.ConnectionRequest(ANN, "v1.5.5"))).content
+    before = count(gateway.port)
+    answer = post(gateway.port, wire.connection_request(wire.ConnectionRequest(ANN, "v1.5.5"))).content
     session = wire.parse_connection_response(answer).connection_id
-    post(door.port, wire.prepare(session, "BEGIN"))
-    post(door.port, wire.prepare(session, "INSERT INTO t VALUES (1)"))
+    post(gateway.port, wire.prepare(session, "BEGIN"))
+    post(gateway.port, wire.prepare(session, "INSERT INTO t VALUES (1)"))
     header = wire.disconnect(session)[:-2].replace(bytes([wire.MessageType.DISCONNECT]), b"\x09", 1)
     chunk = field(3, b"\x01" + field(300, field(100, varint(5))))
     start = header + text_field(1, "main") + text_field(2, "t") + chunk + bytes(5000)
-    with socket.create_connection(("127.0.0.1", door.port)) as line:
+    with socket.create_connection(("127.0.0.1", gateway.port)) as line:
         line.sendall(b"POST /quack HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + start)
         line.shutdown(socket.SHUT_RDWR)
 
     def told() -> str:
-        answer = post(door.port, wire.prepare(session, "SELECT 1")).content
+        answer = post(gateway.port, wire.prepare(session, "SELECT 1")).content
         error = wire.parse_header(answer).type is wire.MessageType.ERROR
         return wire.parse_error(answer) if error else ""
 
-    assert "rolled back" in wait_until(told, "The door did not notice that the client left within a chunk")
+    assert "rolled back" in wait_until(told, "The gateway did not notice that the client left within a chunk")
     assert told() == ""
-    assert count(door.port) == before
+    assert count(gateway.port) == before
 
 
 @pytest.mark.parametrize("killed_at", ["CREATE", APPEND, "COMMIT"])
-def test_a_door_that_is_killed_leaves_no_transaction_open(node: NodeProcess, killed_at: str) -> None:
-    first = DoorProcess(node, only_door=True)
+def test_a_gateway_that_is_killed_leaves_no_transaction_open(node: NodeProcess, killed_at: str) -> None:
+    first = GatewayProcess(node, only_gateway=True)
     proxy = MessageProxy(first.port)
 
     def cut(kind: str) -> str | None:
@@ -319,7 +321,7 @@ def test_a_door_that_is_killed_leaves_no_transaction_open(node: NodeProcess, kil
         before = count(first.port)
         proxy.cut = cut
         assert tried(ann, "CREATE TABLE r.of_the_killed AS SELECT range AS i FROM range(3000)")
-        second = DoorProcess(node, only_door=True)
+        second = GatewayProcess(node, only_gateway=True)
         proxy.target, proxy.cut = second.port, None
         error = tried(ann, "INSERT INTO r.t VALUES (77)")
         assert "rolled back and nothing of it was kept" in error
@@ -330,14 +332,14 @@ def test_a_door_that_is_killed_leaves_no_transaction_open(node: NodeProcess, kil
         each.close() if isinstance(each, MessageProxy) else each.stop()
 
 
-def test_a_door_that_is_killed_within_a_transaction_of_queries_says_so(node: NodeProcess) -> None:
-    first = DoorProcess(node, only_door=True)
+def test_a_gateway_that_is_killed_within_a_transaction_of_queries_says_so(node: NodeProcess) -> None:
+    first = GatewayProcess(node, only_gateway=True)
     with client(first.port) as ann:
         before = count(first.port)
         ann.there("BEGIN")
         ann.there("INSERT INTO t VALUES (1)")
         first.kill()
-        second = DoorProcess(node, port=first.port, only_door=True)
+        second = GatewayProcess(node, port=first.port, only_gateway=True)
         assert "rolled back" in tried(ann, "INSERT INTO r.t VALUES (77)")
         ann.rows("INSERT INTO r.t VALUES (78)")
         assert count(second.port) == before + 1
@@ -346,7 +348,7 @@ def test_a_door_that_is_killed_within_a_transaction_of_queries_says_so(node: Nod
 
 
 def test_doors_that_share_their_nodes_carry_a_transaction_from_one_to_the_other(node: NodeProcess) -> None:
-    first, second = DoorProcess(node, only_door=False), DoorProcess(node, only_door=False)
+    first, second = GatewayProcess(node, only_gateway=False), GatewayProcess(node, only_gateway=False)
     proxy = MessageProxy(first.port)
     with client(proxy.port) as ann:
         before = count(first.port)

@@ -12,7 +12,7 @@ import pytest
 from azquack.gateway.views import AGE
 from azquack.principals import Grant, Role, book
 from tests.cluster import wait_until
-from tests.gateway.conftest import StartDoor, StartNode
+from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import Client, NodeProcess, client
 
 LAKE = (
@@ -83,23 +83,25 @@ Gather = Callable[..., Team]
 
 
 @pytest.fixture
-def gather(node: NodeProcess, start_door: StartDoor, tmp_path: Path) -> Iterator[Gather]:
-    """`gather(only_door=…)`: everybody before a gateway of their own; all of them have one book."""
+def gather(node: NodeProcess, start_gateway: StartGateway, tmp_path: Path) -> Iterator[Gather]:
+    """`gather(only_gateway=…)`: everybody before a gateway of their own; all of them have one book."""
     with ExitStack() as stack:
         people = Book(tmp_path / "principals.json")
 
-        def made(*, only_door: bool = True) -> Team:
+        def made(*, only_gateway: bool = True) -> Team:
             readers = {**node.address, "name": "r1", "access": "read"}
             nodes = [node.address, readers]
-            door = start_door(wall=True, only_door=only_door, book=str(people.path), nodes=nodes)
-            return Team(door.port, people, stack)
+            gateway = start_gateway(
+                policy=True, only_gateway=only_gateway, book=str(people.path), nodes=nodes
+            )
+            return Team(gateway.port, people, stack)
 
         yield made
 
 
-@pytest.mark.parametrize("only_door", [True, False], ids=["the only door", "one of several"])
-def test_a_right_that_a_maker_loses_is_lost_to_the_view(gather: Gather, only_door: bool) -> None:
-    team = gather(only_door=only_door)
+@pytest.mark.parametrize("only_gateway", [True, False], ids=["the only gateway", "one of several"])
+def test_a_right_that_a_maker_loses_is_lost_to_the_view(gather: Gather, only_gateway: bool) -> None:
+    team = gather(only_gateway=only_gateway)
     team("ann").there("CREATE VIEW s.v AS FROM secret")
     team("ann").there("CREATE VIEW s.w(y) AS WITH a AS (FROM s.v) SELECT x FROM a UNION ALL SELECT 'more'")
     for name in ("rob", "eve", "root", "ann"):

@@ -194,7 +194,7 @@ class Deployment:
         )
 
     def sql(self, statement: str) -> list[dict[str, Any]]:
-        """Runs `statement` in the lake through the public door."""
+        """Runs `statement` in the lake through the public gateway."""
         arguments = ("sql", "--uri", f"quack:127.0.0.1:{QUERY_PORT}", "--format", "json", statement)
         done = self.python("-m", "azquack", *arguments)
         assert done.returncode == 0, done.stderr + self.log_text()

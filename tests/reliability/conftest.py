@@ -15,7 +15,7 @@ from azquack.catalog.check import checks
 from azquack.config.sources import load
 from tests.link.processes import TcpProxy
 from tests.reliability import table
-from tests.reliability.ledger import Damage, Door, Writers
+from tests.reliability.ledger import Damage, Gateway, Writers
 from tests.reliability.replicas import Replica
 from tests.reliability.table import Row
 
@@ -40,7 +40,7 @@ class Lake:
             "query", "query-a", directory,
             {"catalog": f"quack:127.0.0.1:{self.line.port}", "data_path": self.data_path, **shared},
         )  # fmt: skip
-        self.writers = Writers(Door(f"quack:127.0.0.1:{self.query.port}"), directory / "home")
+        self.writers = Writers(Gateway(f"quack:127.0.0.1:{self.query.port}"), directory / "home")
 
     @property
     def catalog(self) -> Replica:

@@ -15,7 +15,7 @@ import duckdb
 from tests.cluster import attach_as_r, remote, wait_until
 from tests.reliability.replicas import PUBLIC
 
-# A client that comes back at once costs as much as the door that it waits for needs to start: a new DuckDB
+# A client that comes back at once costs as much as the gateway that it waits for needs to start: a new DuckDB
 # and its extensions each time, on the same cores.
 RETRY = 0.5
 # A writer's tables hold this many rows; more than DuckLake keeps in the catalog, so they are Parquet.
@@ -24,7 +24,7 @@ KEPT_TABLES = 5
 
 
 @dataclass
-class Door:
+class Gateway:
     """Where the clients go: what `tests.cluster` calls a pair."""
 
     uri: str
@@ -88,10 +88,10 @@ class Damage:
 
 
 class Writers:
-    """Threads that write to `door` until they are told to stop: rows pushed and native, and whole tables."""
+    """Threads that write to `gateway` until they are told to stop: rows pushed and native, and whole tables."""
 
-    def __init__(self, door: Door, home: Path, *, rows: int = 2, tables: int = 1) -> None:
-        self.door = door
+    def __init__(self, gateway: Gateway, home: Path, *, rows: int = 2, tables: int = 1) -> None:
+        self.gateway = gateway
         self.ledger = Ledger()
         self._home = home
         self._stop = threading.Event()
@@ -117,9 +117,9 @@ class Writers:
 
     @contextmanager
     def connected(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A stock client at the door."""
+        """A stock client at the gateway."""
         with duckdb.connect(":memory:") as connection:
-            for each in attach_as_r(self.door, self._home):
+            for each in attach_as_r(self.gateway, self._home):
                 connection.execute(each)
             yield connection
 
@@ -199,5 +199,5 @@ class Writers:
                     yield connection
             except duckdb.Error as error:
                 self.ledger.errors.append(str(error).splitlines()[0])
-                # The door is away; the next try is the condition that is awaited.
+                # The gateway is away; the next try is the condition that is awaited.
                 self._stop.wait(RETRY)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 @pytest.mark.parametrize("what", ["inserts", "DDL"])
 def test_a_killed_catalog(what: str, lake: Lake, run: Run, tmp_path: Path) -> None:
     rows, tables = (3, 0) if what == "inserts" else (0, 3)
-    lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=rows, tables=tables)
+    lake.writers = Writers(lake.writers.gateway, tmp_path / "home", rows=rows, tables=tables)
     lake.start()
 
     def kill(number: int) -> None:
@@ -47,9 +47,9 @@ def test_a_killed_gateway(lake: Lake, run: Run, tmp_path: Path) -> None:
 
     def kill(number: int) -> None:
         if number % 2:
-            lake.catalog.process("catalog-door").kill()
+            lake.catalog.process("catalog-gateway").kill()
         else:
-            lake.query.process("query-door").kill()
+            lake.query.process("query-gateway").kill()
 
     run(lake, "kill -9 of a gateway", ROUNDS, kill)
     lake.end_clean()

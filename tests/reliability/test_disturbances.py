@@ -47,7 +47,7 @@ def test_a_full_disk_under_the_catalog(lakes: Lakes, run: Run, tmp_path: Path) -
 def test_a_full_disk_under_the_data_path(lakes: Lakes, run: Run, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small") as disk:
         lake = lakes(data_path=disk.path / "data")
-        lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=0, tables=2)
+        lake.writers = Writers(lake.writers.gateway, tmp_path / "home", rows=0, tables=2)
         lake.start()
         run(lake, "disk full under the data path", FEWER, for_a_while(disk.fill, disk.free))
         assert any("No space left" in each for each in lake.writers.ledger.errors), lake.writers.ledger.errors
@@ -82,7 +82,7 @@ def in_storage(storage: Azurite, lakes: Lakes, tmp_path: Path) -> Iterator[tuple
     account = f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={endpoint};"
     lake = lakes(data_path="az://lake/data/", azure_connection_string=account)
     # Single rows stay in the catalog, and would go on.
-    lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=0, tables=3)
+    lake.writers = Writers(lake.writers.gateway, tmp_path / "home", rows=0, tables=3)
     lake.start()
     yield lake, line
     line.close()
@@ -110,7 +110,7 @@ def test_a_clock_that_jumps(lakes: Lakes, run: Run, tmp_path: Path, monkeypatch:
         pytest.skip(why)
     clock = tmp_path / "clock"
     clock.write_text("+0")
-    # The clock of the wall alone: that is the one which somebody sets.
+    # The clock of the policy alone: that is the one which somebody sets.
     for name, value in (
         ("LD_PRELOAD", str(FAKETIME)), ("FAKETIME_TIMESTAMP_FILE", str(clock)), ("FAKETIME_NO_CACHE", "1"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
@@ -156,7 +156,7 @@ def test_a_client_that_vanishes_in_a_transaction(lakes: Lakes, run: Run, tmp_pat
     lake.start()
     with lake.writers.connected() as connection:
         connection.execute(remote("CREATE TABLE counter AS SELECT 0 AS n")).fetchall()
-    begin = [*attach_as_r(lake.writers.door, tmp_path / "vanishing"), remote("BEGIN")]
+    begin = [*attach_as_r(lake.writers.gateway, tmp_path / "vanishing"), remote("BEGIN")]
     begin.append(remote("UPDATE counter SET n = -1"))
     script = (
         "import duckdb, json, sys\nconnection = duckdb.connect()\n"

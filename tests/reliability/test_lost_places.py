@@ -21,7 +21,7 @@ from tests.cluster import remote, wait_until
 from tests.reliability import table
 from tests.reliability.conftest import ROUNDS
 from tests.reliability.deployments import ADOPT, RESTORE, Deployment, OnAzurite, OnLocalFiles
-from tests.reliability.ledger import Door, Writers
+from tests.reliability.ledger import Gateway, Writers
 from tests.reliability.places import Place, Way
 from tests.reliability.table import Row
 from tests.standins.azurite import Azurite
@@ -47,7 +47,7 @@ class Appenders(Writers):
     """Writers of single rows and of many; when each was acknowledged, by the clock that dates backups too."""
 
     def __init__(self, deployment: Deployment, first: int) -> None:
-        super().__init__(Door(f"quack:127.0.0.1:{deployment.query.port}"), deployment.directory / "home")
+        super().__init__(Gateway(f"quack:127.0.0.1:{deployment.query.port}"), deployment.directory / "home")
         self._next = iter(range(first, 10**9))
         self.acknowledged: dict[int, float] = {}
         self.tried: set[int] = set()

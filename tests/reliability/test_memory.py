@@ -1,4 +1,4 @@
-"""A container whose memory runs out: the node goes, the door stays."""
+"""A container whose memory runs out: the node goes, the gateway stays."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def test_a_query_that_takes_all_memory_ends_its_node_and_nothing_else(lake: Lake
     lake.query.start()
     for each in lake.query.tree():
         (container / "cgroup.procs").write_text(str(each.pid))
-    door, node = lake.query.process("query-door"), lake.query.process("query-node-1")
+    gateway, node = lake.query.process("query-gateway"), lake.query.process("query-node-1")
     with lake.writers.connected() as connection, pytest.raises(duckdb.Error, match="broke off"):
         connection.execute(remote(HOG)).fetchall()
     assert lake.query.process("query-node-1").pid != node.pid
-    assert lake.query.process("query-door").pid == door.pid
+    assert lake.query.process("query-gateway").pid == gateway.pid
     with lake.writers.connected() as connection:
         assert connection.execute(remote("SELECT 42")).fetchall() == [(42,)]
     assert "SIGKILL, as the kernel does when memory runs out" in lake.query.log_text()

@@ -39,13 +39,13 @@ def memory(lake: Lake) -> Iterator[tuple[str, int]]:
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_a_soak(lake: Lake, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    lake.writers = Writers(lake.writers.door, tmp_path / "home", rows=3, tables=1)
+    lake.writers = Writers(lake.writers.gateway, tmp_path / "home", rows=3, tables=1)
     lake.start()
     faults: dict[str, Callable[[], object]] = {
         "catalog node killed": lambda: lake.catalog.process("catalog-node").kill(),
         "query node killed": lambda: lake.query.process("query-node-1").kill(),
-        "public door killed": lambda: lake.query.process("query-door").kill(),
-        "internal door killed": lambda: lake.catalog.process("catalog-door").kill(),
+        "public gateway killed": lambda: lake.query.process("query-gateway").kill(),
+        "internal gateway killed": lambda: lake.catalog.process("catalog-gateway").kill(),
         "catalog replica restarted": lambda: _restart(lake),
         "line cut": lambda: for_a_while(lake.line.cut, lake.line.restore)(0),
         "line frozen": lambda: for_a_while(lake.line.freeze, lake.line.restore)(0),

@@ -1,4 +1,4 @@
-"""`azquack sql` and `azquack connect`: a person at the public door."""
+"""`azquack sql` and `azquack connect`: a person at the public gateway."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from azquack.tokens import token_source_for
 DirOption = Annotated[Path, typer.Option("--dir", help="The lake directory of a pair on this machine.")]
 UriOption = Annotated[
     str | None,
-    typer.Option(help="A door elsewhere, quack:HOST:PORT; the token comes from AZQUACK_PUBLIC_TOKEN."),
+    typer.Option(help="A gateway elsewhere, quack:HOST:PORT; the token comes from AZQUACK_PUBLIC_TOKEN."),
 ]
 
 BATCH = 10_000
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
 
 
 def target(directory: Path, uri: str | None) -> Target:
-    """The door that the user means. Raises `SettingError` when there is none."""
+    """The gateway that the user means. Raises `SettingError` when there is none."""
     if uri is not None:
         token = load().settings.public_token
         if token is None:
@@ -73,7 +73,7 @@ def sql(
     directory: DirOption = Path("lake"),
     uri: UriOption = None,
 ) -> None:
-    """Run one statement in the lake, through the public door."""
+    """Run one statement in the lake, through the public gateway."""
     if format is Format.PARQUET and file is None:
         raise SettingError("--format parquet needs --file: a terminal cannot show it")
     text = sys.stdin.read() if statement == "-" else statement
@@ -114,8 +114,8 @@ def _write(rows: duckdb.DuckDBPyRelation, format: Format, file: Path | None) -> 
 
 def connect(directory: DirOption = Path("lake"), uri: UriOption = None) -> None:
     """Open the stock duckdb shell with the lake attached."""
-    door = target(directory, uri)
+    gateway = target(directory, uri)
     with private_home() as home:
-        environment = os.environ | {client.TOKEN_VARIABLE: door.token.get_secret_value()}
-        code = subprocess.call(client.shell(door, home), env=environment)
+        environment = os.environ | {client.TOKEN_VARIABLE: gateway.token.get_secret_value()}
+        code = subprocess.call(client.shell(gateway, home), env=environment)
     raise typer.Exit(code)

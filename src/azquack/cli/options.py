@@ -11,7 +11,7 @@ import typer
 
 from azquack.config.settings import PREFIX, Settings, group_of
 
-ALL_GROUPS = ("Replica", "Lake", "Door", "Limits", "Care", "Storage", "Tokens")
+ALL_GROUPS = ("Replica", "Lake", "Gateway", "Limits", "Care", "Storage", "Tokens")
 RoleArgument = Annotated[
     str | None, typer.Argument(metavar="[catalog|query]", help="The role. [AZQUACK_ROLE]", show_default=False)
 ]

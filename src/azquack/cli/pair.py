@@ -34,7 +34,9 @@ from azquack.tokens import token_source_for
 def register(app: typer.Typer) -> None:
     """Put the commands on `app`."""
     panel = "The pair on this machine"
-    app.command("up", rich_help_panel=panel)(with_settings("Replica", "Lake", "Door", "Limits", "Care")(up))
+    app.command("up", rich_help_panel=panel)(
+        with_settings("Replica", "Lake", "Gateway", "Limits", "Care")(up)
+    )
     app.command("down", rich_help_panel=panel)(down)
     app.command("status", rich_help_panel=panel)(status)
 
@@ -82,7 +84,7 @@ async def _serve(
 ) -> None:
     settings = lake.load(flags).settings
     logs.configure("supervisor", settings.log_level)
-    # The internal door is for the pair alone.
+    # The internal gateway is for the pair alone.
     inner = {
         "host": "127.0.0.1",
         "port": 0,
@@ -96,16 +98,16 @@ async def _serve(
     owned = catalog.ownership(own, standby=False)
     specs = [
         *catalog.children(own, tokens, owned),
-        *query.children(settings, tokens, catalog=lambda ports: f"quack:127.0.0.1:{ports[catalog.DOOR]}"),
+        *query.children(settings, tokens, catalog=lambda ports: f"quack:127.0.0.1:{ports[catalog.GATEWAY]}"),
     ]
 
     async def ready(states: list[ChildState]) -> None:
         reports = {state.name: state.report for state in states}
         running = Running(
-            uri=f"quack:localhost:{reports[query.DOOR]['port']}",
-            catalog_uri=f"quack:127.0.0.1:{reports[catalog.DOOR]['port']}",
-            http_url=f"http://127.0.0.1:{reports[query.DOOR]['http_port']}",
-            catalog_http_url=f"http://127.0.0.1:{reports[catalog.DOOR]['http_port']}",
+            uri=f"quack:localhost:{reports[query.GATEWAY]['port']}",
+            catalog_uri=f"quack:127.0.0.1:{reports[catalog.GATEWAY]['port']}",
+            http_url=f"http://127.0.0.1:{reports[query.GATEWAY]['http_port']}",
+            catalog_http_url=f"http://127.0.0.1:{reports[catalog.GATEWAY]['http_port']}",
             pid=os.getpid(),
             dir=str(lake.path),
             since=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -85,8 +85,8 @@ class Settings(BaseModel):
 
     role: Role | None = _setting("Replica", "What this replica is: catalog or query.", None)
     name: str = _setting("Replica", "The name that whoami() and the logs show.", socket.gethostname())
-    host: str = _setting("Replica", "Address that the door listens on.", "127.0.0.1")
-    port: Port = _setting("Replica", "Port that the door listens on; 0 takes a free one.", 9494)
+    host: str = _setting("Replica", "Address that the gateway listens on.", "127.0.0.1")
+    port: Port = _setting("Replica", "Port that the gateway listens on; 0 takes a free one.", 9494)
     http_host: str = _setting("Replica", "Address of the sidecar (health and metrics).", "127.0.0.1")
     http_port: Port = _setting("Replica", "Port of the sidecar; 0 takes a free one.", 0)
     start_timeout: Seconds = _setting("Replica", "Seconds that a start may take, waiting for others.", 60.0)
@@ -149,45 +149,51 @@ class Settings(BaseModel):
         None,
     )
 
-    query_nodes: int = _setting("Door", "DuckDB processes for writers in this replica.", 1, ge=0, le=64)
+    query_nodes: int = _setting("Gateway", "DuckDB processes for writers in this replica.", 1, ge=0, le=64)
     node_host: str = _setting(
-        "Door", "Address that this replica's nodes listen on for other doors.", "127.0.0.1"
+        "Gateway", "Address that this replica's nodes listen on for other gateways.", "127.0.0.1"
     )
-    node_port: Port = _setting("Door", "Port of the first node, the next ones follow; 0 takes free ones.", 0)
+    node_port: Port = _setting(
+        "Gateway", "Port of the first node, the next ones follow; 0 takes free ones.", 0
+    )
     group_commit: bool = _setting(
-        "Door",
-        "Gather small inserts that come at once into one commit, where no other door or peer shares.",
+        "Gateway",
+        "Gather small inserts that come at once into one commit, where no other gateway or peer shares.",
         True,
     )
-    peers: Pairs = _setting("Door", "Nodes of other replicas: NAME=HOST:PORT,NAME=HOST:PORT.", {})
+    peers: Pairs = _setting("Gateway", "Nodes of other replicas: NAME=HOST:PORT,NAME=HOST:PORT.", {})
     public_role: PrincipalRole = _setting(
-        "Door", "Role of whoever holds the public token.", PrincipalRole.WRITER
+        "Gateway", "Role of whoever holds the public token.", PrincipalRole.WRITER
     )
     principals_file: Path | None = _setting(
-        "Door", "File of named principals, as `azquack principal` writes it.", None
+        "Gateway", "File of named principals, as `azquack principal` writes it.", None
     )
-    principals: SecretStr | None = _setting("Door", "The same as JSON text.", None)
+    principals: SecretStr | None = _setting("Gateway", "The same as JSON text.", None)
     principals_secret_name: str | None = _setting(
-        "Door", "Secret or file of the token source that holds that JSON text.", None
+        "Gateway", "Secret or file of the token source that holds that JSON text.", None
     )
-    jwt_issuer: str | None = _setting("Door", "Issuer of accepted JWTs.", None)
-    jwt_audience: str | None = _setting("Door", "Audience that a JWT must be for.", None)
-    jwt_jwks_url: str | None = _setting("Door", "URL of the issuer's keys (RS256).", None)
-    jwt_key: SecretStr | None = _setting("Door", "Key of the issuer (HS256).", None)
-    jwt_role_claim: str = _setting("Door", "Claim that holds the role; dots reach into objects.", "roles")
-    jwt_name_claim: str = _setting("Door", "Claim that names the principal.", "sub")
+    jwt_issuer: str | None = _setting("Gateway", "Issuer of accepted JWTs.", None)
+    jwt_audience: str | None = _setting("Gateway", "Audience that a JWT must be for.", None)
+    jwt_jwks_url: str | None = _setting("Gateway", "URL of the issuer's keys (RS256).", None)
+    jwt_key: SecretStr | None = _setting("Gateway", "Key of the issuer (HS256).", None)
+    jwt_role_claim: str = _setting("Gateway", "Claim that holds the role; dots reach into objects.", "roles")
+    jwt_name_claim: str = _setting("Gateway", "Claim that names the principal.", "sub")
     jwt_roles: Pairs = _setting(
-        "Door",
+        "Gateway",
         "What the values of that claim mean: VALUE=reader, VALUE=writer or VALUE=admin, with commas between.",
         {role.value: role.value for role in PrincipalRole},
     )
-    audit_log: Path | None = _setting("Door", "File of the audit log (JSON lines). Default: none.", None)
-    audit_text: bool = _setting("Door", "Write the text of statements into the audit log.", False)
-    tls_cert: Path | None = _setting("Door", "Certificate (PEM) of a door that speaks TLS itself.", None)
-    tls_key: Path | None = _setting("Door", "Its key (PEM).", None)
-    tls_client_ca: Path | None = _setting("Door", "Authority (PEM) that clients need a certificate of.", None)
+    audit_log: Path | None = _setting("Gateway", "File of the audit log (JSON lines). Default: none.", None)
+    audit_text: bool = _setting("Gateway", "Write the text of statements into the audit log.", False)
+    tls_cert: Path | None = _setting(
+        "Gateway", "Certificate (PEM) of a gateway that speaks TLS itself.", None
+    )
+    tls_key: Path | None = _setting("Gateway", "Its key (PEM).", None)
+    tls_client_ca: Path | None = _setting(
+        "Gateway", "Authority (PEM) that clients need a certificate of.", None
+    )
     trusted_proxies: str = _setting(
-        "Door", "Addresses whose X-Forwarded-For is believed, with commas between; * for all.", ""
+        "Gateway", "Addresses whose X-Forwarded-For is believed, with commas between; * for all.", ""
     )
 
     body_limit: int = _setting(
@@ -206,7 +212,7 @@ class Settings(BaseModel):
     queue_timeout: Seconds = _setting("Limits", "Seconds that a statement or request waits at most.", 30.0)
     sessions_limit: int = _setting("Limits", "Sessions that may be open.", 2000, ge=1)
     sessions_per_principal: int = _setting("Limits", "The same for one principal.", 500, ge=1)
-    connections_limit: int = _setting("Limits", "Sockets that may be open at the door.", 2000, ge=1)
+    connections_limit: int = _setting("Limits", "Sockets that may be open at the gateway.", 2000, ge=1)
     connections_per_address: int = _setting("Limits", "The same for one address.", 500, ge=1)
     unknown_connections: int = _setting(
         "Limits",

@@ -1,1 +1,1 @@
-"""The door: how people, and query replicas, come in."""
+"""The gateway: how people, and query replicas, come in."""

@@ -41,8 +41,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     questions, out = sys.stdin.buffer, sys.stdout.buffer
     try:
-        wall = received(questions)
-        answers = {"check": wall.check, "view": wall.view, "tell": told_of}
+        policy = received(questions)
+        answers = {"check": policy.check, "view": policy.view, "tell": told_of}
         while True:
             what, arguments = received(questions)
             signal.setitimer(signal.ITIMER_REAL, SECONDS)

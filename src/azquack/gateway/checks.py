@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from azquack.gateway.audit import Told, told_of
 from azquack.gateway.checker import HEAD, frame
 from azquack.gateway.limits import Busy
-from azquack.gateway.ports import Principal, Verdict, Wall
+from azquack.gateway.ports import Policy, Principal, Verdict
 from azquack.http import Refusal
 from azquack.policy.errors import Refused
 from azquack.policy.scope import Scope
@@ -31,8 +31,8 @@ TOO_MUCH = "This text takes too much time or memory to be checked: split it, or 
 class Checker:
     """One process that reads texts; started when first asked, and gone after a while without questions."""
 
-    def __init__(self, wall: Wall) -> None:
-        self._wall = wall
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
         self._process: asyncio.subprocess.Process | None = None
         self._idle: asyncio.TimerHandle | None = None
 
@@ -78,26 +78,26 @@ class Checker:
                 stdout=asyncio.subprocess.PIPE,
             )
             assert self._process.stdin is not None
-            self._process.stdin.write(frame(self._wall))
+            self._process.stdin.write(frame(self._policy))
         return self._process
 
 
 class Checks:
-    """Checks texts against `wall`. One of a principal waits while another of the same is read, `seconds` at most."""
+    """Checks texts against `policy`. One of a principal waits while another of the same is read, `seconds` at most."""
 
-    def __init__(self, wall: Wall, seconds: float) -> None:
-        self._wall = wall
+    def __init__(self, policy: Policy, seconds: float) -> None:
+        self._policy = policy
         self._seconds = seconds
-        self._free = [Checker(wall) for _ in range(PROCESSES)]
+        self._free = [Checker(policy) for _ in range(PROCESSES)]
         self._all = tuple(self._free)
         self._places = asyncio.Semaphore(PROCESSES)
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
 
     async def check(self, principal: Principal, sql: str, scope: Scope) -> Verdict:
-        """What the policy says of `sql`, as `Wall.check`. Raises `Refusal` when that takes too much."""
+        """What the policy says of `sql`, as `Policy.check`. Raises `Refusal` when that takes too much."""
         if is_small(sql):
-            return self._wall.check(principal, sql, scope)
+            return self._policy.check(principal, sql, scope)
         async with self._turn(principal.name) as checker:
             verdict: Verdict | None = await checker.ask("check", principal, sql, scope)
         if verdict is None:
@@ -115,7 +115,7 @@ class Checks:
     async def view(self, principal: Principal, sql: str, schema: str) -> View:
         """What a view says whose text in `schema` is `sql`, for a statement of `principal`."""
         if is_small(sql):
-            return self._wall.view(sql, schema)
+            return self._policy.view(sql, schema)
         async with self._turn(principal.name) as checker:
             view: View | None = await checker.ask("view", sql, schema)
         if view is None:

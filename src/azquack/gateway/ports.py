@@ -1,4 +1,4 @@
-"""What the door asks of others: who someone is, what they may do, where the nodes are."""
+"""What the gateway asks of others: who someone is, what they may do, where the nodes are."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Verdict(Protocol):
     def reads(self) -> frozenset[Read]: ...
 
 
-class Wall(Protocol):
+class Policy(Protocol):
     """What each principal may run."""
 
     @property
@@ -88,12 +88,12 @@ class Wall(Protocol):
 
 
 def always() -> bool:
-    """The fence of a door that nothing fences."""
+    """The fence of a gateway that nothing fences."""
     return True
 
 
 def never() -> bool:
-    """Whether a door without a lease stands by."""
+    """Whether a gateway without a lease stands by."""
     return False
 
 
@@ -102,7 +102,7 @@ async def no_more(access: Access) -> None:
 
 
 def ignore(node: str, reason: str) -> None:
-    """The listener of a door that cannot restart a node."""
+    """The listener of a gateway that cannot restart a node."""
 
 
 Fence = Callable[[], bool]

@@ -1,4 +1,4 @@
-"""The nodes behind a door: which are well, and which one a login goes to."""
+"""The nodes behind a gateway: which are well, and which one a login goes to."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Node:
 
 
 class Nodes:
-    """All nodes by name. `update`, `drain` and `restore` work while the door is open."""
+    """All nodes by name. `update`, `drain` and `restore` work while the gateway is open."""
 
     def __init__(self, addresses: Iterable[NodeAddress] = ()) -> None:
         self._nodes: dict[str, Node] = {}
@@ -118,7 +118,7 @@ class Nodes:
         return node
 
     async def watch(self) -> None:
-        """Probes the nodes for ever; run it as a task beside the door."""
+        """Probes the nodes for ever; run it as a task beside the gateway."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.gather(*(node.probe() for node in self if node.is_due(loop.time())))

@@ -1,6 +1,6 @@
-"""The id that a client holds: the node's own id and what the door must know of the session, encrypted.
+"""The id that a client holds: the node's own id and what the gateway must know of the session, encrypted.
 
-Every door that knows the internal token can open it, so that any number of them share the load and a
+Every gateway that knows the internal token can open it, so that any number of them share the load and a
 restart of one loses nothing. Nobody else can: the node's own id, with which its port could be asked past every
 check, cannot be read out of it, and opens nothing by itself.
 
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azquack.gateway.ports import RoleName
 
-PURPOSE = b"azquack door seal 2"
+PURPOSE = b"azquack gateway seal 2"
 NONCE_BYTES = 12
 # Tickets are filled up to a multiple of this, so that the length tells little of the names in them.
 BLOCK = 64

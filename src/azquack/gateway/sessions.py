@@ -1,4 +1,4 @@
-"""Sessions as a door sees them: who holds one, where it is, and whether it still counts."""
+"""Sessions as a gateway sees them: who holds one, where it is, and whether it still counts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NOT_QUACK_1 = (
 
 @dataclass(slots=True)
 class Session:
-    """A session that is open as far as this door knows.
+    """A session that is open as far as this gateway knows.
 
     `plain` is true while it is as its login left it: no transaction, no setting, no temporary table; `untouched` while
-    its bare names mean what they meant at its login. Only the door that opened it and has seen all its statements can
-    say so.
+    its bare names mean what they meant at its login. Only the gateway that opened it and has seen all its statements
+    can say so.
     """
 
     connection_id: str
@@ -41,9 +41,9 @@ class Session:
 
 
 class Sessions:
-    """Opens sealed ids, and counts the sessions seen; those that another door opened are as good.
+    """Opens sealed ids, and counts the sessions seen; those that another gateway opened are as good.
 
-    `sole` says that no other door reaches the nodes.
+    `sole` says that no other gateway reaches the nodes.
     """
 
     def __init__(

@@ -7,8 +7,8 @@ be acknowledged in it, seen by that session alone, and gone with it. So a messag
 COMMIT, ends such a transaction and is told so.
 
 A transaction that a user began (`r.query('BEGIN')`) holds statements of any number. It ends when one of its messages
-breaks off as far as the door can see, and when a native statement that needs one of its own is refused in it, since
-the client rolls back then. So does every transaction that is open when the door was started anew.
+breaks off as far as the gateway can see, and when a native statement that needs one of its own is refused in it, since
+the client rolls back then. So does every transaction that is open when the gateway was started anew.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Step:
 class State:
     """The transaction of one session: open, none, or one that was rolled back and whose client is yet to be told.
 
-    `unsure` while this door has not seen the session from its login on.
+    `unsure` while this gateway has not seen the session from its login on.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class State:
 
 
 class Transactions:
-    """Watches the transactions of sessions. `alone`: no other door serves them."""
+    """Watches the transactions of sessions. `alone`: no other gateway serves them."""
 
     def __init__(self, *, alone: bool) -> None:
         self._alone = alone
@@ -156,7 +156,7 @@ class Transactions:
         Raises `Refusal` when the message belongs to no transaction that its client knows of.
         """
         if state.unsure and self._alone:
-            # Opened by a door that is no more: whatever that answered last may never have arrived.
+            # Opened by a gateway that is no more: whatever that answered last may never have arrived.
             await state.end(run)
         state.unsure = False
         step = Step(await state.admitted(number, sql, run))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from azquack.gateway.audit import Told, told_of
 from azquack.gateway.checks import Checks
 from azquack.gateway.node_session import node_refusals, node_session
-from azquack.gateway.ports import Principal, Verdict, Wall
+from azquack.gateway.ports import Policy, Principal, Verdict
 from azquack.gateway.sessions import Session
 from azquack.policy.scope import Asked, Scope, answer, question
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
 
 class Verdicts:
-    """Asks `wall`, where there is one; `checks` reads what takes long in processes beside the gateway."""
+    """Asks `policy`, where there is one; `checks` reads what takes long in processes beside the gateway."""
 
-    def __init__(self, wall: Wall | None, checks: Checks | None) -> None:
-        self._wall = wall
+    def __init__(self, policy: Policy | None, checks: Checks | None) -> None:
+        self._policy = policy
         self._checks = checks
 
     async def of(self, session: Session, sql: str) -> Verdict | None:
         """Whether `session` may run `sql`; None where everybody may run everything. Raises `Refusal`."""
-        if self._wall is None:
+        if self._policy is None:
             return None
         scope = Scope(untouched=session.untouched)
         asked: frozenset[Asked] = frozenset()
         while True:
-            verdict = await self._checked(self._wall, session.principal, sql, scope)
+            verdict = await self._checked(self._policy, session.principal, sql, scope)
             if verdict.asked <= asked:
                 return verdict
             asked |= verdict.asked
             with node_refusals("names"):
-                told = await node_session(session).text(question(self._wall.lake, asked))
+                told = await node_session(session).text(question(self._policy.lake, asked))
             scope = answer(told, asked)
 
-    async def _checked(self, wall: Wall, principal: Principal, sql: str, scope: Scope) -> Verdict:
+    async def _checked(self, policy: Policy, principal: Principal, sql: str, scope: Scope) -> Verdict:
         if self._checks is not None:
             return await self._checks.check(principal, sql, scope)
         if len(sql) <= LONG:
-            return wall.check(principal, sql, scope)
-        return await asyncio.to_thread(wall.check, principal, sql, scope)
+            return policy.check(principal, sql, scope)
+        return await asyncio.to_thread(policy.check, principal, sql, scope)
 
     async def view(self, principal: Principal, body: Body) -> View:
         """What the view of `body` says, for a statement of `principal`."""

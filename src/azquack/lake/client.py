@@ -1,4 +1,4 @@
-"""A stock DuckDB as a client of the public door: what `azquack sql`, `connect` and `status` use."""
+"""A stock DuckDB as a client of the public gateway: what `azquack sql`, `connect` and `status` use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN_VARIABLE = "AZQUACK_PUBLIC_TOKEN"  # noqa: S105  the name of a variable
 
 @dataclass(frozen=True)
 class Target:
-    """A public door: its URI (`quack:host:port`), the token for it, and whether it speaks TLS."""
+    """A public gateway: its URI (`quack:host:port`), the token for it, and whether it speaks TLS."""
 
     uri: str
     token: SecretStr
@@ -45,7 +45,7 @@ class Target:
 
 @contextmanager
 def connection(target: Target) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB with the lake attached. Raises `LakeError` when the door does not let us in."""
+    """An in-memory DuckDB with the lake attached. Raises `LakeError` when the gateway does not let us in."""
     with private_home() as home:
         extensions.link_all(home)
         with duckdb.connect(":memory:", config=extensions.config(home)) as opened:

@@ -10,7 +10,7 @@ Access = Literal["read", "write"]
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """A Quack server behind the door, the token to log in there, and who is sent there."""
+    """A Quack server behind the gateway, the token to log in there, and who is sent there."""
 
     name: str
     host: str

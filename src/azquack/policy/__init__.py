@@ -1,1 +1,1 @@
-"""The wall: every statement is parsed by DuckDB itself and checked against allow-lists."""
+"""The policy: every statement is parsed by DuckDB itself and checked against allow-lists."""

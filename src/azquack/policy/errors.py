@@ -1,4 +1,4 @@
-"""Why the wall says no. Both end as a `Verdict`; neither leaves the package."""
+"""Why the policy says no. Both end as a `Verdict`; neither leaves the package."""
 
 
 class Refused(Exception):
@@ -6,7 +6,7 @@ class Refused(Exception):
 
 
 class Unclear(Refused):
-    """The wall cannot tell with certainty what the statement does, so it is refused."""
+    """The policy cannot tell with certainty what the statement does, so it is refused."""
 
 
 class Unparsed(Refused):

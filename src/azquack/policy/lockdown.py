@@ -1,4 +1,4 @@
-"""The statements that lock a node's DuckDB once the lake is attached: the layer under the wall."""
+"""The statements that lock a node's DuckDB once the lake is attached: the layer under the policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wall: whether a principal may run a statement, and what a node runs in its place."""
+"""The policy: whether a principal may run a statement, and what a node runs in its place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from azquack.policy.pivot import with_values
 from azquack.policy.reader import Target
 from azquack.policy.resolve import Rights, Work
 from azquack.policy.rewrite import take_apart
-from azquack.policy.rules import Policy
+from azquack.policy.rules import Rules
 from azquack.policy.scope import MAIN, Asked, Scope
 from azquack.policy.shape import CHARACTERS, checked_size
 from azquack.policy.tree import is_constant, uses
@@ -49,10 +49,10 @@ _COMPUTED = (
 )
 
 
-class Wall:
+class Policy:
     """Checks statements for the lake `lake`.
 
-    `functions` are the names of all functions of the nodes behind the wall (`duckdb_functions()`): one that
+    `functions` are the names of all functions of the nodes behind the policy (`duckdb_functions()`): one that
     was not reviewed is refused, while a name that no node knows can only be a macro of the lake, whose body
     was checked when it was made. Texts of more than `longest` characters are refused unparsed.
     """
@@ -61,12 +61,12 @@ class Wall:
         self._made_of = (lake, tuple(functions), longest)
         self._lake = folded(lake)
         self._functions = Functions.load(self._made_of[1])
-        self._policy = Policy(self._lake, self._functions)
+        self._rules = Rules(self._lake, self._functions)
         self._longest = longest
         self._parser = Parser()
         self._remembered = lru_cache(maxsize=1024)(self._judge)
 
-    def __reduce__(self) -> tuple[type[Wall], tuple[str, tuple[str, ...], int]]:
+    def __reduce__(self) -> tuple[type[Policy], tuple[str, tuple[str, ...], int]]:
         """The same policy in another process: its parser is made anew there."""
         return type(self), self._made_of
 
@@ -107,8 +107,8 @@ class Wall:
             if principal.role is Role.READER:
                 raise Refused("a reader may not INSERT")
             target = Target("insert", "", folded(schema), folded(table))
-            self._policy.refuse_hidden(target.schema, target.table)
-            self._policy.target(work, target)
+            self._rules.refuse_hidden(target.schema, target.table)
+            self._rules.target(work, target)
         except Refused as error:
             return Verdict(False, "INSERT", _sentence(error))
         return Verdict(True, "INSERT", plain=True)
@@ -175,7 +175,7 @@ class Wall:
         text = Text(parsed.sql)
         for token in text.tokens:
             if token.name is not None:
-                self._policy.refuse_hidden(token.name)
+                self._rules.refuse_hidden(token.name)
             if token.name == MAKER:
                 raise Refused(FORGED)
         work = Work(rights, scope, text)
@@ -238,7 +238,7 @@ class Wall:
             raise Refused(
                 "settings are locked: only SET TimeZone, SET Calendar and, without grants, USE are allowed"
             )
-        self._policy.used(work, target)
+        self._rules.used(work, target)
         return True
 
     def _call(self, work: Work) -> None:
@@ -253,19 +253,19 @@ class Wall:
         if work.rights.grants is not None and (write.temporary or write.macro):
             raise Refused("with grants there are no temporary tables and no macros")
         for target in write.targets:
-            self._policy.target(work, target, temporary=write.temporary, drops=write.drops)
+            self._rules.target(work, target, temporary=write.temporary, drops=write.drops)
         if write.everywhere:
-            self._policy.everywhere(work, write.everywhere)
+            self._rules.everywhere(work, write.everywhere)
         for what, name in write.named:
-            self._policy.named(what, name)
+            self._rules.named(what, name)
         if write.view and not write.in_session:
-            work.body = self._policy.schema_of(work, write.view)
+            work.body = self._rules.schema_of(work, write.view)
             if work.rights.maker:
                 sign(work.text, write.body, work.rights.maker, work.edits)
         for query in write.queries:
             self._query(work, query)
         for part in write.bare:
-            self._policy.functions_called(work.rights, Text(part))
+            self._rules.functions_called(work.rights, Text(part))
         for default in write.defaults:
             if not is_constant(self._parser.tree(f"SELECT (\n{default}\n)")):
                 raise Refused(_COMPUTED.format(default.strip()))
@@ -277,14 +277,14 @@ class Wall:
         found = uses(self._parser.tree(piece.sql))
         after_from = self._functions.after_from(work.rights.role, work.rights.grants is not None)
         for name, at in found.table_functions:
-            self._policy.function(work, piece, name, at, after_from)
+            self._rules.function(work, piece, name, at, after_from)
         for name, at in found.functions:
-            self._policy.function(work, piece, name, at, self._functions.scalar)
+            self._rules.function(work, piece, name, at, self._functions.scalar)
         for name, at, past in found.tables:
-            self._policy.table(work, piece, name, at, past=past)
+            self._rules.table(work, piece, name, at, past=past)
         for name in found.shows:
-            self._policy.refuse_hidden(name.catalog, name.schema, name.table.strip('"'))
-        self._policy.functions_called(work.rights, text)
+            self._rules.refuse_hidden(name.catalog, name.schema, name.table.strip('"'))
+        self._rules.functions_called(work.rights, text)
 
 
 def _sentence(error: Refused) -> str:

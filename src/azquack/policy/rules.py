@@ -22,7 +22,7 @@ _HIDDEN = ("__ducklake", "__duckdb")
 _FILE_SIGNS = frozenset("./\\:*?[]{}")
 
 
-class Policy:
+class Rules:
     """The rules of the lake `lake`, whose nodes know `functions`."""
 
     def __init__(self, lake: str, functions: Functions) -> None:

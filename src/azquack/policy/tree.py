@@ -81,7 +81,7 @@ _Scoped = tuple[dict[str, Any] | list[Any], frozenset[str]]
 def _query(node: dict[str, Any], ctes: frozenset[str]) -> list[_Scoped]:
     """The parts of a query node, each with what it sees."""
     if node["type"] not in _NODES:
-        raise Unclear(f"the wall does not know {node['type']}")
+        raise Unclear(f"the policy does not know {node['type']}")
     parts: list[_Scoped] = []
     inner = dict(node)
     # A CTE sees the ones before it and not itself, but what that name means further out: `WITH t AS (FROM t) …` reads
@@ -101,14 +101,14 @@ def _named(node: dict[str, Any], ctes: frozenset[str], found: Uses) -> list[Any]
     """Notes what an expression or a FROM item names; gives what lies below it."""
     if "class" in node:
         if node["class"] not in _CLASSES:
-            raise Unclear(f"the wall does not know {node['class']}")
+            raise Unclear(f"the policy does not know {node['class']}")
         if "function_name" in node:
             found.functions.add((_name(node, "function_name"), node.get("query_location", NOWHERE)))
         return list(node.values())
     if "sample" in node and "query_location" in node:
         kind = node["type"]
         if kind not in _SOURCES:
-            raise Unclear(f"the wall does not know {kind}")
+            raise Unclear(f"the policy does not know {kind}")
         if kind == "TABLE_FUNCTION":
             called = node["function"]
             found.table_functions.add((_name(called, "function_name"), called.get("query_location", NOWHERE)))
@@ -122,7 +122,7 @@ def _named(node: dict[str, Any], ctes: frozenset[str], found: Uses) -> list[Any]
             if not (name.table in ctes and (recurring or not (name.catalog or name.schema))):
                 found.tables.add((name, node["query_location"], node.get("at_clause") is not None))
     elif "table_name" in node or "function_name" in node:
-        raise Unclear("the wall does not know a part of the statement")
+        raise Unclear("the policy does not know a part of the statement")
     return list(node.values())
 
 

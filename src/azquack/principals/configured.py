@@ -10,7 +10,7 @@ from azquack.tokens import TokenSource
 
 
 def principals_for(settings: Settings, tokens: TokenSource) -> Principals:
-    """Everybody whom the door lets in. Raises `SettingError`, `TokenError`."""
+    """Everybody whom the gateway lets in. Raises `SettingError`, `TokenError`."""
     sources: list[Source] = [PublicToken(tokens.public().get_secret_value(), Role(settings.public_role))]
     if settings.principals_file is not None:
         sources.append(FileSource(settings.principals_file))

@@ -118,8 +118,8 @@ class JwtSource:
         return Principal(name, role, mark, expires=expires)
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
-        # Nobody revokes a JWT: what it said stands in the fingerprint, which the door has sealed, so that a
-        # door that never saw the token knows its principal as well.
+        # Nobody revokes a JWT: what it said stands in the fingerprint, which the gateway has sealed, so that a
+        # gateway that never saw the token knows its principal as well.
         kind, *rest = fingerprint.split(_MARK)
         if kind != "jwt" or len(rest) != 3:
             return None

@@ -1,6 +1,6 @@
 """Errors of DuckDB as a user may see them: no stack, no address, no path of the server.
 
-Every ERROR that leaves the door goes through `clear`; what was taken out of it stands in the door's log.
+Every ERROR that leaves the gateway goes through `clear`; what was taken out of it stands in the gateway's log.
 """
 
 from __future__ import annotations

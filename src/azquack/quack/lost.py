@@ -1,6 +1,6 @@
 """What a client is told of a session or an answer that is lost.
 
-The door says most of it in place of its node; the link, a client of the catalog's door, knows by it how to go on.
+The gateway says most of it in place of its node; the link, a client of the catalog's gateway, knows by it how to go on.
 """
 
 from __future__ import annotations

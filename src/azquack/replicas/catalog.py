@@ -1,4 +1,4 @@
-"""The catalog role: the one owner of `catalog.duckdb`, and a door for the internal token."""
+"""The catalog role: the one owner of `catalog.duckdb`, and a gateway for the internal token."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from azquack.process import machine
 from azquack.process.pipes import Message
 from azquack.replicas.backup import backup
 from azquack.replicas.child import ChildSpec, Ports
-from azquack.replicas.gateway.plan import door, node_token
+from azquack.replicas.gateway.plan import gateway, node_token
 from azquack.sql import plain
 from azquack.tokens import TokenSource
 
 NODE = "catalog-node"
-DOOR = "catalog-door"
+GATEWAY = "catalog-gateway"
 BACKUP = "catalog-backup"
 PROBES = {"duckdb": "SELECT 1", "catalog": "SELECT count(*) FROM duckdb_tables()"}
 
@@ -109,8 +109,8 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
 
     return [
         ChildSpec(NODE, "azquack.node.process", plan, settings.start_timeout, owner_only=True, accept=accept),
-        door(
-            DOOR,
+        gateway(
+            GATEWAY,
             settings,
             internal_token=token,
             token=token,

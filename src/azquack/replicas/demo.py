@@ -24,7 +24,7 @@ _STATEMENTS = (
 
 
 def load(target: Target) -> None:
-    """Make `demo.events` (10,000 rows) through the public door, unless it is there already."""
+    """Make `demo.events` (10,000 rows) through the public gateway, unless it is there already."""
     with client.connection(target) as connection:
         for each in _STATEMENTS:
             try:

@@ -1,4 +1,4 @@
-"""The query role: a DuckDB with the lake attached, and the public door before it."""
+"""The query role: a DuckDB with the lake attached, and the public gateway before it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from azquack.principals.configured import principals_for
 from azquack.process import machine
 from azquack.process.pipes import Message
 from azquack.replicas.child import ChildSpec, Ports
-from azquack.replicas.gateway.plan import door, node_token
+from azquack.replicas.gateway.plan import gateway, node_token
 from azquack.sql import Statement, literal, plain
 from azquack.storage import storage_for
 from azquack.storage.local import LocalStorage
@@ -28,7 +28,7 @@ from azquack.tokens import TokenSource
 
 NODE = "query-node"
 READER = "query-reader"
-DOOR = "query-door"
+GATEWAY = "query-gateway"
 _LAKE_PROBE = f"FROM ducklake_current_snapshot({literal(LAKE)})"
 # Past DuckLake, to the process behind it.
 _CATALOG_PROBE = f"FROM quack_query_by_name({literal(f'__ducklake_metadata_{LAKE}')}, 'SELECT 1')"
@@ -132,8 +132,8 @@ def children(
     return [
         *(node(name, "write", first + n if first else 0) for n, name in enumerate(writers)),
         node(READER, "read", on_demand=bool(writers)),
-        door(
-            DOOR,
+        gateway(
+            GATEWAY,
             settings,
             internal_token=tokens.internal().get_secret_value(),
             token=tokens.public().get_secret_value(),

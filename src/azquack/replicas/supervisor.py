@@ -92,7 +92,7 @@ class Supervisor:
         while True:
             reason = await self._ownership.lost()
             log.warning("this replica lost the catalog", extra={"reason": reason})
-            # The door sends everybody away from here on, and has none wait for a node that goes.
+            # The gateway sends everybody away from here on, and has none wait for a node that goes.
             await self._tell()
             await self._end_owned(f"the lease was lost: {reason}")
             await self._take_over(self._ownership)
@@ -169,7 +169,7 @@ class Supervisor:
         return ports
 
     async def _tell(self) -> None:
-        """Give every child the state of its replica: the door routes and reports by it."""
+        """Give every child the state of its replica: the gateway routes and reports by it."""
         states = {
             child: {
                 "name": child.state.name,

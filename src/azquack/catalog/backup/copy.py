@@ -2,7 +2,7 @@
 
 The copy is a client like any other: one Quack session reads every table inside one read-only transaction,
 and DuckDB's snapshot isolation makes the whole a single moment, whatever writers do meanwhile. The node that
-serves the catalog needs no door to the disk for it, and the copy may be made from any machine.
+serves the catalog needs no gateway to the disk for it, and the copy may be made from any machine.
 """
 
 from __future__ import annotations

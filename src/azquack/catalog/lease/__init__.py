@@ -2,7 +2,7 @@
 
 A lease alone cannot stop a process that was paused and wakes up in the middle of a write. Three things together
 can: every owner has an epoch and a catalog file of its own (`azquack.catalog.epochs`); the next owner copies that file
-after it has the lease; and no answer leaves the owner's door unless the lease was still held after the answer was
+after it has the lease; and no answer leaves the owner's gateway unless the lease was still held after the answer was
 made (`Grant.held`). So what was acknowledged lies in the copy, and what is not in the copy was not acknowledged.
 """
 

@@ -180,7 +180,7 @@ class Ownership:
                     await self._on_renewal()
 
     def _watched(self, grant: Grant) -> Grant:
-        """The grant with the catalog's file in it, where the door can look at it before each answer.
+        """The grant with the catalog's file in it, where the gateway can look at it before each answer.
 
         Raises `LeaseLostError` when the file is gone or another's.
         """

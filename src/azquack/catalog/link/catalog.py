@@ -14,7 +14,7 @@ from azquack.quack import wire
 from azquack.quack.lost import BROKE, ENDED, FENCED, INVALID_ID, LOST, UNKNOWN
 from azquack.quack.upstream import Upstream, exchange
 
-# What a bare node says, and what a door says in its place.
+# What a bare node says, and what a gateway says in its place.
 SESSION_IS_GONE = frozenset({INVALID_ID, UNKNOWN, ENDED, LOST})
 ANSWER_IS_LOST = frozenset({BROKE, FENCED})
 NOT_LET_IN = "Authentication failed"
@@ -192,7 +192,7 @@ class Catalog:
             except StatementError as error:
                 if str(error).startswith(NOT_LET_IN):
                     raise
-                # A door that waits for its node to start.
+                # A gateway that waits for its node to start.
                 await hold.wait(error)
         self._counters.logins += 1
         self.greeting = answer

@@ -1,6 +1,6 @@
-"""The door: what lets stock DuckDB clients through to the nodes.
+"""The gateway: what lets stock DuckDB clients through to the nodes.
 
-`POST /quack` is Quack; `GET /healthz` and `GET /readyz` say whether the door is well; all else is 404.
+`POST /quack` is Quack; `GET /healthz` and `GET /readyz` say whether the gateway is well; all else is 404.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from azquack.errors import WireError
 from azquack.gateway.audit import Audit, about
 from azquack.gateway.limits import Limits, Rate, Slots
 from azquack.gateway.metrics import Metrics
-from azquack.gateway.ports import AskNode, Fence, Principals, Runaway, Wall, always, ignore, never, no_more
+from azquack.gateway.ports import AskNode, Fence, Policy, Principals, Runaway, always, ignore, never, no_more
 from azquack.gateway.quack.alarm import Alarm
 from azquack.gateway.quack.group import Groups
 from azquack.gateway.quack.logins import Logins, StandsBy
@@ -44,13 +44,13 @@ FETCH_BYTES = 64 << 10
 AUDITED_REFUSALS = 1.0
 
 
-class Door:
+class Gateway:
     """Answers each `Exchange`. Everything it needs is given to it; it starts nothing and closes nothing.
 
-    `wall` is None where the one principal may do everything; `views` holds what is read through views against their
+    `policy` is None where the one principal may do everything; `views` holds what is read through views against their
     makers' rights; `alarm` is sounded at what it refuses, where that
     cannot be a mere mistake; `native_names` makes the tables of every schema work natively, for a query node;
-    `read_only` sends everybody to nodes that read; `only_door` says that no other one serves its nodes: it
+    `read_only` sends everybody to nodes that read; `only_gateway` says that no other one serves its nodes: it
     counts open results, watches transactions, and with `group_commit` gathers small inserts; `writes` is told how
     statements end; `ready` answers
     `/readyz`; while it is on `standby` it sends everybody away; `fence`, `ask_node` and `runaway` stand in
@@ -63,7 +63,7 @@ class Door:
         nodes: Nodes,
         principals: Principals,
         seal: Seal,
-        wall: Wall | None = None,
+        policy: Policy | None = None,
         views: LakeViews | None = None,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
@@ -72,7 +72,7 @@ class Door:
         native_names: bool = False,
         read_only: bool = False,
         group_commit: bool = False,
-        only_door: bool = False,
+        only_gateway: bool = False,
         writes: Writes | None = None,
         ready: Callable[[], bool] = always,
         standby: Callable[[], bool] = never,
@@ -83,7 +83,7 @@ class Door:
         self.nodes = nodes
         self.limits = limit = limits or Limits()
         self.metrics = metrics or Metrics()
-        self.sessions = Sessions(seal, principals, nodes, limit, self.metrics, sole=only_door)
+        self.sessions = Sessions(seal, principals, nodes, limit, self.metrics, sole=only_gateway)
         self._audit = audit
         self._ready = ready
         self._standby = standby
@@ -91,21 +91,21 @@ class Door:
             nodes, principals, self.sessions, limit, audit, ask_node, standby=standby, read_only=read_only
         )
         self._relay = Relay(fence, runaway, limit.statement_seconds, limit.abandoned_seconds)
-        self._results = Results(limit) if only_door else None
+        self._results = Results(limit) if only_gateway else None
         slots = Slots(limit.statements, limit.statements_per_principal, limit.queue, limit.queue_seconds)
         self._statements = Statements(
             self._relay,
             slots,
             limit,
-            wall=wall,
+            policy=policy,
             views=views,
             audit=audit,
             results=self._results,
-            messages=Messages(limit.messages_bytes) if only_door else None,
+            messages=Messages(limit.messages_bytes) if only_gateway else None,
             groups=Groups(fence, runaway, limit.statement_seconds, self.metrics) if group_commit else None,
             native_names=native_names,
             alarm=alarm,
-            alone=only_door,
+            alone=only_gateway,
             writes=writes,
         )
         # One principal may hold a request of the largest size, all together more of them.
@@ -158,10 +158,12 @@ class Door:
             outcome = "gone"
         except Exception:
             # A fault of ours: the client gets a sentence, the log gets the rest.
-            log.exception("a request failed in the door")
+            log.exception("a request failed in the gateway")
             outcome = "fault"
             if not exchange.answered:
-                await exchange.refuse(Refusal("fault", "The door failed on this request; its log says why"))
+                await exchange.refuse(
+                    Refusal("fault", "The gateway failed on this request; its log says why")
+                )
         finally:
             seconds = time.perf_counter() - began
             self.metrics.request(kind, outcome, seconds, exchange.received, exchange.sent)

@@ -2,7 +2,7 @@
 
 A commit of the lake costs about the same for one row and for many, and commits wait for each other. So while an
 insert of a principal is on its way at a node, further ones gather, and then run as one transaction in a session
-of the door's own. Their answers are let go once the commit is there. When the transaction fails, nothing of it
+of the gateway's own. Their answers are let go once the commit is there. When the transaction fails, nothing of it
 was kept, and its halves are tried apart, so that in the end each who has an error gets it alone, in its own
 session. A commit whose end is not known is told to all of them, and never tried again.
 
@@ -203,7 +203,7 @@ class Groups:
         except Refusal as error:
             refusal = error
         except Exception:
-            log.exception("a group of inserts failed in the door")
+            log.exception("a group of inserts failed in the gateway")
             await lane.leave()
         finally:
             lane.node.running -= 1
@@ -241,7 +241,7 @@ class Groups:
         texts = [insert for insert in inserts if insert.sql]
         last = await lane.run("\n;\n".join(["BEGIN", *(insert.sql for insert in texts)]))
         if texts and wire.count_of(last) != texts[-1].rows:
-            raise StatementError("The node counts other rows than the wall did")
+            raise StatementError("The node counts other rows than the policy did")
         answers = []
         for insert in inserts:
             if insert.sql:

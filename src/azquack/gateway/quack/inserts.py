@@ -26,7 +26,7 @@ class Inserts:
     async def clean(self, message: bytes, header: wire.Header, connection_id: str) -> bytes:
         """The APPEND `message` anew, for session `connection_id`. Raises `Refusal` for one that is not whole."""
         if not self._ready:
-            # With it comes numpy: 21 MB, and a moment, that a door without native inserts does not need.
+            # With it comes numpy: 21 MB, and a moment, that a gateway without native inserts does not need.
             await asyncio.to_thread(import_module, "azquack.quack.wire.chunks")
             self._ready = True
         from azquack.quack.wire.chunks import clean_append

@@ -21,7 +21,7 @@ CLIENT_LENGTH = 16
 
 
 class StandsBy(Refusal):
-    """Of a door whose replica stands by. With its socket closed, the next request comes to whoever serves."""
+    """Of a gateway whose replica stands by. With its socket closed, the next request comes to whoever serves."""
 
     def __init__(self) -> None:
         super().__init__(

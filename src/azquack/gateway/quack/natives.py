@@ -1,7 +1,7 @@
 """Native tables of every schema: `FROM r.demo.events` although Quack 1 drops the schema on the way.
 
 A stock client lists the tables once, at ATTACH, and later sends a scan as `SELECT #1, #2 FROM events`: which
-schema was meant is lost. (INSERT, CREATE, DROP and views keep theirs.) The door therefore notes on the
+schema was meant is lost. (INSERT, CREATE, DROP and views keep theirs.) The gateway therefore notes on the
 session itself, in a variable on the node, what the client was shown, and puts the schema back into the scan.
 A name that the client saw, or that now stands, in more than one schema is refused: never the wrong rows.
 
@@ -9,7 +9,7 @@ A scan looks like what a user may type, so it is known by its shape. The shapes 
 held by a test with each of them. What begins like a scan and goes on otherwise, and all that other clients send, may
 hold no bare name that stands in two schemas.
 
-The variable lives with the session, so that every door finds it and none keeps state.
+The variable lives with the session, so that every gateway finds it and none keeps state.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ class Changed(Exception):
 
 
 async def translate(sql: str, node: NodeSession) -> tuple[str, bool]:
-    """What the node shall run for `sql`, and whether that is a listing which the door itself wrote.
+    """What the node shall run for `sql`, and whether that is a listing which the gateway itself wrote.
 
     The policy has not seen `sql` yet, only its shape: no more of it than one name is sent to the node, as a literal
-    in a statement of the door's own. Raises `Ambiguous`, `Changed`, and what `node` raises.
+    in a statement of the gateway's own. Raises `Ambiguous`, `Changed`, and what `node` raises.
     """
     if len(sql) > CHARACTERS:
         return sql, False

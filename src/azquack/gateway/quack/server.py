@@ -1,4 +1,4 @@
-"""The door's listening side: sockets that are counted, TLS, and proxies that are believed."""
+"""The gateway's listening side: sockets that are counted, TLS, and proxies that are believed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from azquack.errors import StartError
 from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
-from azquack.gateway.quack.app import Door
+from azquack.gateway.quack.app import Gateway
 from azquack.http import HttpServer, Patience
 from azquack.http.listening import listening_socket
 
@@ -25,7 +25,7 @@ EVERYBODY = ("0.0.0.0/0", "::/0")
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where and how the door listens; port 0 takes a free one.
+    """Where and how the gateway listens; port 0 takes a free one.
 
     With `certificate` and `key` (PEM files) it speaks TLS; with `client_ca` as well it lets in only clients
     whose certificate that authority signed. `trusted_proxies` (addresses, networks or `*`) are believed when
@@ -187,14 +187,14 @@ class TlsListener:
             sock.close()
 
 
-class DoorServer:
-    """Runs a `Door` on a socket: `start`, then `port` is known, then `stop`."""
+class GatewayServer:
+    """Runs a `Gateway` on a socket: `start`, then `port` is known, then `stop`."""
 
-    def __init__(self, door: Door, listening: Listening) -> None:
-        limits = door.limits
-        self._door = door
+    def __init__(self, gateway: Gateway, listening: Listening) -> None:
+        limits = gateway.limits
+        self._gateway = gateway
         self._listening = listening
-        self._guard = Guard(limits, door.metrics, listening.trusted_proxies)
+        self._guard = Guard(limits, gateway.metrics, listening.trusted_proxies)
         patience = Patience(
             limits.head_seconds,
             limits.body_seconds,
@@ -203,13 +203,13 @@ class DoorServer:
             limits.login_seconds,
             limits.head_bytes,
         )
-        self._server = HttpServer(door, patience, self._guard)
+        self._server = HttpServer(gateway, patience, self._guard)
         self._listener: asyncio.Server | TlsListener | None = None
         self._watching: asyncio.Task[None] | None = None
         self.port = 0
 
     async def start(self) -> None:
-        """Returns when the door accepts. Raises `StartError` when it cannot listen."""
+        """Returns when the gateway accepts. Raises `StartError` when it cannot listen."""
         where = self._listening
         tls = _tls(where)
         sock = listening_socket(where.host, where.port)
@@ -218,9 +218,9 @@ class DoorServer:
             loop = asyncio.get_running_loop()
             self._listener = await loop.create_server(self._server.connection, sock=sock, backlog=BACKLOG)
         else:
-            self._listener = TlsListener(self._server, self._guard, tls, self._door.limits.head_seconds)
+            self._listener = TlsListener(self._server, self._guard, tls, self._gateway.limits.head_seconds)
             self._listener.start(sock)
-        self._watching = asyncio.create_task(self._door.nodes.watch())
+        self._watching = asyncio.create_task(self._gateway.nodes.watch())
 
     async def stop(self, grace: float = 5.0) -> None:
         """Takes no further request, gives those in flight `grace` seconds, and closes."""
@@ -230,7 +230,7 @@ class DoorServer:
         self._listener.close()
         await self._server.stop(grace)
         await asyncio.gather(self._watching, return_exceptions=True)
-        await self._door.nodes.close()
+        await self._gateway.nodes.close()
 
 
 def _networks(trusted: str) -> list[IPv4Network | IPv6Network]:
@@ -260,5 +260,5 @@ def _tls(where: Listening) -> ssl.SSLContext | None:
             context.load_verify_locations(where.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise StartError(f"the door's TLS files cannot be used: {error.strerror or error}") from None
+        raise StartError(f"the gateway's TLS files cannot be used: {error.strerror or error}") from None
     return context

@@ -1,4 +1,4 @@
-"""What runs within a session: PREPARE and APPEND, through the wall to the node, with their lines in the audit log."""
+"""What runs within a session: PREPARE and APPEND, through the policy to the node, with their lines in the audit log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from azquack.gateway.checks import Checks
 from azquack.gateway.limits import Limits, Slots
 from azquack.gateway.node_session import node_session
 from azquack.gateway.outcome import Outcome
-from azquack.gateway.ports import Verdict, Wall
+from azquack.gateway.ports import Policy, Verdict
 from azquack.gateway.quack import natives
 from azquack.gateway.quack.alarm import Alarm
 from azquack.gateway.quack.excerpt import Texts
@@ -35,7 +35,7 @@ WHOLE_BYTES = 1 << 20
 
 
 class Statements:
-    """Runs statements; what is None is not there, `native_names` and `alone` as in `Door`."""
+    """Runs statements; what is None is not there, `native_names` and `alone` as in `Gateway`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Statements:
         slots: Slots,
         limits: Limits,
         *,
-        wall: Wall | None,
+        policy: Policy | None,
         views: LakeViews | None,
         audit: Audit | None,
         groups: Groups | None,
@@ -57,10 +57,12 @@ class Statements:
         self._relay = relay
         self._slots = slots
         self._limits = limits
-        self._wall = wall
+        self._policy = policy
         self._views = views
         # The catalog's texts come from our own link, and its policy reads them in linear time: no process is needed.
-        self._verdicts = Verdicts(wall, Checks(wall, limits.queue_seconds) if wall and not alarm else None)
+        self._verdicts = Verdicts(
+            policy, Checks(policy, limits.queue_seconds) if policy and not alarm else None
+        )
         self._audit = audit
         self._groups = groups
         self._results = results
@@ -193,8 +195,8 @@ class Statements:
         except WireError:
             raise Refusal("unreadable", NOT_QUACK_1) from None
         verdict = None
-        if self._wall:
-            verdict = self._wall.check_append(session.principal, target.schema, target.table)
+        if self._policy:
+            verdict = self._policy.check_append(session.principal, target.schema, target.table)
             if self._alarm and not verdict.allowed:
                 await self._alarm.sound(exchange, session, verdict)
 
@@ -249,7 +251,7 @@ class Statements:
         more: dict[str, Any] = {}
         try:
             if verdict is not None and not verdict.allowed:
-                raise Refusal("wall", verdict.reason)
+                raise Refusal("policy", verdict.reason)
             outcome = await work()
         except Refusal as refusal:
             said = str(refusal) if refusal.reason == COMMIT_FAILED else ""

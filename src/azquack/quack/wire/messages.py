@@ -1,4 +1,4 @@
-"""Quack 1 messages: what the door and the link read, replace and write.
+"""Quack 1 messages: what the gateway and the link read, replace and write.
 
 Results, chunks and plans stay opaque bytes. The layout was read off recorded traffic of DuckDB 1.5.5
 (`tests/wire/recorded.py`). Every parser raises `WireError` for bytes that are not such a message.

@@ -1,4 +1,4 @@
-"""The door process of a replica: `python -m azquack.gateway`, started by the supervisor."""
+"""The gateway process of a replica: `python -m azquack.replicas.gateway`, started by the supervisor."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import uvloop
 from azquack.errors import AzQuackError
 from azquack.process import logs
 from azquack.process.pipes import ChildChannel, Message
-from azquack.replicas.gateway.process import DoorProcess
+from azquack.replicas.gateway.process import GatewayProcess
 
 
 async def serve(plan: Message, channel: ChildChannel) -> None:
-    """Serve until the supervisor says stop or is gone. Raises what `DoorProcess.start` raises."""
-    process = DoorProcess(plan, channel.send)
+    """Serve until the supervisor says stop or is gone. Raises what `GatewayProcess.start` raises."""
+    process = GatewayProcess(plan, channel.send)
     await process.start()
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()

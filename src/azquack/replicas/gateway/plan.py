@@ -1,4 +1,4 @@
-"""The door of a replica, the same for both roles."""
+"""The gateway of a replica, the same for both roles."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from azquack.replicas.child import HTTP, ChildSpec, Ports
 
 
 def node_token(internal_token: str) -> str:
-    """What a replica's nodes let doors in with; drawn from the internal token, so that every door knows it."""
+    """What a replica's nodes let gateways in with; drawn from the internal token, so that every gateway knows it."""
     return hmac.new(internal_token.encode(), b"azquack node 1", hashlib.sha256).hexdigest()
 
 
-def door(
+def gateway(
     name: str,
     settings: Settings,
     *,
@@ -35,11 +35,11 @@ def door(
     on_demand: Mapping[Access, str] | None = None,
     data_path: str = "",
 ) -> ChildSpec:
-    """The door process `name` before `nodes`; ready when every one of `checks` is well.
+    """The gateway process `name` before `nodes`; ready when every one of `checks` is well.
 
     It looks at the disks of `room`, the directories that the replica writes to.
 
-    A `public` door lets in everybody whom the settings name, behind the wall; the other one lets in `token`
+    A `public` gateway lets in everybody whom the settings name, behind the policy; the other one lets in `token`
     only. A `leased` one answers only while the replica owns the catalog. `on_demand` are nodes that are
     started when somebody needs one of that access. To `data_path` people write through it ('': nobody does).
     """
@@ -70,7 +70,12 @@ def door(
         }
 
     return ChildSpec(
-        name, "azquack.gateway", plan, settings.start_timeout, sidecar=True, environment=malloc.BUFFERS
+        name,
+        "azquack.replicas.gateway",
+        plan,
+        settings.start_timeout,
+        sidecar=True,
+        environment=malloc.BUFFERS,
     )
 
 

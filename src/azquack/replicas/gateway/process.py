@@ -1,4 +1,4 @@
-"""A door with everything around it: the sidecar, the nodes that come and go, the canary."""
+"""A gateway with everything around it: the sidecar, the nodes that come and go, the canary."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from azquack.errors import AzQuackError, SettingError
 from azquack.gateway.audit import Audit, appending
 from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
-from azquack.gateway.ports import Wall
+from azquack.gateway.ports import Policy
 from azquack.gateway.quack.alarm import Alarm
-from azquack.gateway.quack.app import Door
-from azquack.gateway.quack.server import DoorServer, Listening
+from azquack.gateway.quack.app import Gateway
+from azquack.gateway.quack.server import GatewayServer, Listening
 from azquack.gateway.routing import Nodes
 from azquack.gateway.seal import Seal
 from azquack.gateway.writes import CatalogWrites, DataWrites, WritesCheck
@@ -62,7 +62,7 @@ FUNCTIONS = (
 )
 
 
-class DoorProcess:
+class GatewayProcess:
     """Built from the supervisor's plan; `tell` sends an event back to it."""
 
     def __init__(self, plan: Message, tell: Callable[..., None]) -> None:
@@ -82,28 +82,28 @@ class DoorProcess:
         self._room = Room({name: Path(path) for name, path in plan["room"].items()})
         writes = DataWrites(plan["data_path"], self._nodes) if plan["public"] else CatalogWrites()
         self._writes = WritesCheck(writes)
-        self._server: DoorServer | None = None
+        self._server: GatewayServer | None = None
         self._sidecar: asyncio.Task[SidecarServer] | None = None
         self.http_port = 0
         """The sidecar's port."""
 
     @property
     def port(self) -> int:
-        """The door's port."""
+        """The gateway's port."""
         return self._server.port if self._server else 0
 
     async def start(self) -> None:
         """Returns when both listen; the sidecar answers a moment later. Raises `StartError`."""
-        door = self._made(*await self._policies())
+        gateway = self._made(*await self._policies())
         known = BackupCollector(self._replica.backup), ReplicaCollector(self._replica)
         for each in (*known, self._room, self._writes):
-            door.metrics.registry.register(each)
+            gateway.metrics.registry.register(each)
         listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
         listener.listen()
         self.http_port = int(listener.getsockname()[1])
-        self._server = DoorServer(door, _listening(self._plan, self._settings))
+        self._server = GatewayServer(gateway, _listening(self._plan, self._settings))
         await self._server.start()
-        self._sidecar = asyncio.create_task(self._serve_sidecar(listener, door.metrics.registry))
+        self._sidecar = asyncio.create_task(self._serve_sidecar(listener, gateway.metrics.registry))
         works = [self._canary, self._refresh]
         works += [partial(each.note, self._board) for each in (self._room, self._writes)]
         self._tasks += [asyncio.create_task(_forever(each)) for each in works]
@@ -126,7 +126,7 @@ class DoorProcess:
             )
             await server.start()
         except Exception:
-            # Nobody waits for it before the door stops: said now, it explains why no probe is answered.
+            # Nobody waits for it before the gateway stops: said now, it explains why no probe is answered.
             log.exception("the sidecar could not be started")
             raise
         return server
@@ -141,21 +141,21 @@ class DoorProcess:
             return principals_for(self._settings, token_source_for(self._settings))
         return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
 
-    async def _policies(self) -> tuple[Wall, LakeViews | None]:
-        """What a public door lets people run, and the door of a catalog whoever has the internal token."""
+    async def _policies(self) -> tuple[Policy, LakeViews | None]:
+        """What a public gateway lets people run, and the gateway of a catalog whoever has the internal token."""
         if not self._plan["public"]:
             from azquack.catalog.policy.policy import CatalogPolicy
 
             return CatalogPolicy(), None
-        # With it comes a DuckDB, 17 MB that a door without a wall need not hold.
+        # With it comes a DuckDB, 17 MB that a gateway without a policy need not hold.
         from azquack.gateway.views import LakeViews
-        from azquack.policy.policy import Wall
+        from azquack.policy.policy import Policy
 
-        wall = Wall(functions=await self._functions())
-        longest, alone = self._settings.statement_timeout, self._is_only_door()
+        policy = Policy(functions=await self._functions())
+        longest, alone = self._settings.statement_timeout, self._is_only_gateway()
         # A pair on a laptop has a catalog of its own.
         quack = (self._settings.catalog or "quack:").startswith("quack:")
-        return wall, LakeViews(wall.lake, self._principals, longest, alone=alone, over_quack=quack)
+        return policy, LakeViews(policy.lake, self._principals, longest, alone=alone, over_quack=quack)
 
     async def _functions(self) -> list[str]:
         """The names of a node's own functions: one that nobody has reviewed must not pass for a macro.
@@ -168,25 +168,25 @@ class DoorProcess:
                 return (await session.text(FUNCTIONS)).split()
         return []
 
-    def _made(self, wall: Wall, views: LakeViews | None) -> Door:
+    def _made(self, policy: Policy, views: LakeViews | None) -> Gateway:
         settings = self._settings
         file, metrics = settings.audit_log, Metrics()
         audit = Audit(appending(file), text=settings.audit_text) if file else None
-        return Door(
+        return Gateway(
             nodes=self._nodes,
             principals=self._principals,
             seal=Seal(self._plan["seal"]),
-            wall=wall,
+            policy=policy,
             views=views,
             limits=_limits(settings, public=bool(self._plan["public"])),
             metrics=metrics,
-            # The catalog's door has the statements of query nodes: of them, only an alarm is worth a line.
+            # The catalog's gateway has the statements of query nodes: of them, only an alarm is worth a line.
             audit=audit if self._plan["public"] else None,
             alarm=None if self._plan["public"] else Alarm(metrics, audit),
             native_names=bool(self._plan["public"]),
             read_only=settings.read_only and bool(self._plan["public"]),
-            group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_door(),
-            only_door=self._is_only_door(),
+            group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_gateway(),
+            only_gateway=self._is_only_gateway(),
             writes=self._writes.of,
             ready=lambda: self._replica.ready,
             standby=lambda: self._replica.standby,
@@ -195,8 +195,8 @@ class DoorProcess:
             runaway=self._end_node,
         )
 
-    def _is_only_door(self) -> bool:
-        """Whether every statement of a session must come through this door: nobody else reaches its nodes."""
+    def _is_only_gateway(self) -> bool:
+        """Whether every statement of a session must come through this gateway: nobody else reaches its nodes."""
         return not self._peers and self._settings.node_host in LOOPBACKS
 
     async def _ask_node(self, access: Access) -> None:
@@ -204,7 +204,7 @@ class DoorProcess:
             self._tell("start", child=child)
 
     def _end_node(self, node: str, reason: str) -> None:
-        """Have the supervisor restart a node of this replica; a peer's own door has to look after its own."""
+        """Have the supervisor restart a node of this replica; a peer's own gateway has to look after its own."""
         log.warning("ending a node", extra={"node": node, "reason": reason})
         if node not in self._settings.peers:
             self._tell("end", child=node, reason=reason)
@@ -218,7 +218,7 @@ class DoorProcess:
         return REFRESH_EVERY
 
     async def _canary(self) -> float:
-        """Log in through the door as a user does, and read; seconds until the next time."""
+        """Log in through the gateway as a user does, and read; seconds until the next time."""
         if self._replica.standby:
             return CANARY_AGAIN
         host = LOOPBACK if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
@@ -249,7 +249,7 @@ async def _forever(work: Callable[[], Coroutine[Any, Any, float]]) -> None:
 
 
 def _limits(settings: Settings, *, public: bool) -> Limits:
-    # The catalog's door must read every commit that a link sends.
+    # The catalog's gateway must read every commit that a link sends.
     statement = sizes.STATEMENT if public else sizes.COMMIT
     return Limits(
         statement_bytes=statement,

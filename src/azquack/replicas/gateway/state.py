@@ -1,4 +1,4 @@
-"""What a door knows of its replica, told by the supervisor: the other processes, and the lease."""
+"""What a gateway knows of its replica, told by the supervisor: the other processes, and the lease."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from azquack.process.pipes import Message
 class Replica:
     """The processes, as of the last message about them; `board` gets their health.
 
-    `token` is what the nodes let the door in with. One that is `leased` answers only while it owns the catalog.
+    `token` is what the nodes let the gateway in with. One that is `leased` answers only while it owns the catalog.
     """
 
     def __init__(self, board: Board, token: str, *, leased: bool) -> None:
@@ -54,7 +54,7 @@ class Replica:
         return self._board.ready or self.standby
 
     def may_answer(self) -> bool:
-        """Whether what a node answered may leave the door: with a lease, only while that is held."""
+        """Whether what a node answered may leave the gateway: with a lease, only while that is held."""
         return not self._leased or (self.grant is not None and self.grant.held())
 
     def nodes(self) -> Iterator[NodeAddress]:

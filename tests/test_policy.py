@@ -1,4 +1,4 @@
-"""The wall alone: what it lets through for whom, and that no disguise gets a refused statement past it."""
+"""The policy alone: what it lets through for whom, and that no disguise gets a refused statement past it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from azquack.lake import extensions
 from azquack.policy.functions import Functions
 from azquack.policy.parser import Parser
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.policy.tree import uses
 from azquack.principals import Grant, Principal, Role
 
@@ -239,8 +239,8 @@ NOBODY = [
 
 
 @pytest.fixture(scope="module")
-def wall() -> Iterator[Wall]:
-    made = Wall()
+def policy() -> Iterator[Policy]:
+    made = Policy()
     yield made
     made.close()
 
@@ -253,35 +253,35 @@ def parser() -> Iterator[Parser]:
 
 
 @pytest.mark.parametrize("sql", CLIENT)
-def test_what_a_stock_client_sends_at_attach_passes_for_everyone(wall: Wall, sql: str) -> None:
+def test_what_a_stock_client_sends_at_attach_passes_for_everyone(policy: Policy, sql: str) -> None:
     for principal in (READER, WRITER, ADMIN, GRANTED):
-        assert wall.check(principal, sql).reason == ""
+        assert policy.check(principal, sql).reason == ""
 
 
 @pytest.mark.parametrize("sql", [*READS, *NATIVE_SCANS])
-def test_every_role_may_read(wall: Wall, sql: str) -> None:
+def test_every_role_may_read(policy: Policy, sql: str) -> None:
     for principal in (READER, WRITER, ADMIN):
-        assert wall.check(principal, sql).reason == ""
+        assert policy.check(principal, sql).reason == ""
 
 
 @pytest.mark.parametrize("sql", WRITES)
-def test_writers_and_admins_may_write_and_readers_not(wall: Wall, sql: str) -> None:
-    assert not wall.check(READER, sql).allowed
+def test_writers_and_admins_may_write_and_readers_not(policy: Policy, sql: str) -> None:
+    assert not policy.check(READER, sql).allowed
     for principal in (WRITER, ADMIN):
-        assert wall.check(principal, sql).reason == ""
+        assert policy.check(principal, sql).reason == ""
 
 
 @pytest.mark.parametrize("sql", MAINTENANCE)
-def test_only_admins_may_run_maintenance(wall: Wall, sql: str) -> None:
-    assert wall.check(ADMIN, sql).reason == ""
+def test_only_admins_may_run_maintenance(policy: Policy, sql: str) -> None:
+    assert policy.check(ADMIN, sql).reason == ""
     for principal in (READER, WRITER, GRANTED):
-        assert not wall.check(principal, sql).allowed
+        assert not policy.check(principal, sql).allowed
 
 
 @pytest.mark.parametrize("sql", NOBODY)
-def test_nobody_may(wall: Wall, sql: str) -> None:
+def test_nobody_may(policy: Policy, sql: str) -> None:
     for principal in (READER, WRITER, ADMIN, GRANTED):
-        verdict = wall.check(principal, sql)
+        verdict = policy.check(principal, sql)
         assert not verdict.allowed
         assert verdict.reason
 
@@ -306,8 +306,8 @@ def test_nobody_may(wall: Wall, sql: str) -> None:
         "describe demo.x",
     ],
 )
-def test_grants_let_through_what_they_name(wall: Wall, sql: str) -> None:
-    assert wall.check(GRANTED, sql).reason == ""
+def test_grants_let_through_what_they_name(policy: Policy, sql: str) -> None:
+    assert policy.check(GRANTED, sql).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -360,30 +360,30 @@ def test_grants_let_through_what_they_name(wall: Wall, sql: str) -> None:
         "comment on table demo.x is 'mine'",
     ],
 )
-def test_grants_keep_everything_else_out_of_reach(wall: Wall, sql: str) -> None:
-    assert not wall.check(GRANTED, sql).allowed
+def test_grants_keep_everything_else_out_of_reach(policy: Policy, sql: str) -> None:
+    assert not policy.check(GRANTED, sql).allowed
 
 
-def test_an_append_needs_the_right_to_insert(wall: Wall) -> None:
-    assert not wall.check_append(READER, "main", "t").allowed
-    assert wall.check_append(WRITER, "main", "t").allowed
-    assert wall.check_append(GRANTED, "demo", "T").allowed
-    assert not wall.check_append(GRANTED, "main", "t").allowed
-    assert not wall.check_append(GRANTED, "demo", "x").allowed
-    assert not wall.check_append(ADMIN, "main", "__ducklake_metadata_lake").allowed
-    assert not wall.check_append(WRITER, "pg_catalog", "pg_class").allowed
+def test_an_append_needs_the_right_to_insert(policy: Policy) -> None:
+    assert not policy.check_append(READER, "main", "t").allowed
+    assert policy.check_append(WRITER, "main", "t").allowed
+    assert policy.check_append(GRANTED, "demo", "T").allowed
+    assert not policy.check_append(GRANTED, "main", "t").allowed
+    assert not policy.check_append(GRANTED, "demo", "x").allowed
+    assert not policy.check_append(ADMIN, "main", "__ducklake_metadata_lake").allowed
+    assert not policy.check_append(WRITER, "pg_catalog", "pg_class").allowed
 
 
-def test_the_verdict_names_the_kinds_for_the_audit_log(wall: Wall) -> None:
-    assert wall.check(READER, "begin; from t; from u").kind == "TRANSACTION,SELECT"
-    assert wall.check(READER, "insert into t values (1)").kind == "INSERT"
-    assert wall.check(READER, "selec 1").kind == "UNKNOWN"
+def test_the_verdict_names_the_kinds_for_the_audit_log(policy: Policy) -> None:
+    assert policy.check(READER, "begin; from t; from u").kind == "TRANSACTION,SELECT"
+    assert policy.check(READER, "insert into t values (1)").kind == "INSERT"
+    assert policy.check(READER, "selec 1").kind == "UNKNOWN"
 
 
-def test_a_refusal_says_what_to_do_instead(wall: Wall) -> None:
-    assert "reader may not run INSERT" in wall.check(READER, "insert into t values (1)").reason
-    assert "it shows settings" in wall.check(READER, "from duckdb_settings()").reason
-    assert "No grant to select on main.secret" in wall.check(GRANTED, "from secret").reason
+def test_a_refusal_says_what_to_do_instead(policy: Policy) -> None:
+    assert "reader may not run INSERT" in policy.check(READER, "insert into t values (1)").reason
+    assert "it shows settings" in policy.check(READER, "from duckdb_settings()").reason
+    assert "No grant to select on main.secret" in policy.check(GRANTED, "from secret").reason
 
 
 @pytest.mark.parametrize(
@@ -402,13 +402,13 @@ def test_a_refusal_says_what_to_do_instead(wall: Wall) -> None:
     ],
     ids=lambda sql: sql[:20],
 )
-def test_deep_and_wide_statements_get_a_verdict(wall: Wall, sql: str) -> None:
-    verdict = wall.check(READER, sql)
+def test_deep_and_wide_statements_get_a_verdict(policy: Policy, sql: str) -> None:
+    verdict = policy.check(READER, sql)
     assert verdict.allowed == (verdict.reason == "")
 
 
-def test_a_statement_that_is_too_long_is_not_even_parsed(wall: Wall) -> None:
-    verdict = wall.check(ADMIN, "select 1 --" + "x" * 1_000_000)
+def test_a_statement_that_is_too_long_is_not_even_parsed(policy: Policy) -> None:
+    verdict = policy.check(ADMIN, "select 1 --" + "x" * 1_000_000)
     assert verdict.reason == "A statement may have 1,000,000 characters at most."
 
 
@@ -446,10 +446,10 @@ def test_no_function_is_both_allowed_and_refused() -> None:
 
 
 def test_a_function_that_nobody_reviewed_is_refused_once_a_node_has_it() -> None:
-    for wall, allowed in ((Wall(), True), (Wall(functions=["brand_new"]), False)):
-        assert wall.check(ADMIN, "select brand_new(1)").allowed is allowed
-        assert wall.check(ADMIN, "from lake.brand_new()").allowed is allowed
-        wall.close()
+    for policy, allowed in ((Policy(), True), (Policy(functions=["brand_new"]), False)):
+        assert policy.check(ADMIN, "select brand_new(1)").allowed is allowed
+        assert policy.check(ADMIN, "from lake.brand_new()").allowed is allowed
+        policy.close()
 
 
 # Every place in a statement where an expression, or a query, can stand.
@@ -530,14 +530,16 @@ def calls(draw: st.DrawFn) -> str:
 
 @quiet
 @given(call=calls(), template=st.sampled_from([*EXPRESSIONS, *WRITING_EXPRESSIONS]))
-def test_no_disguise_gets_a_refused_call_past_the_wall(wall: Wall, call: str, template: str) -> None:
+def test_no_disguise_gets_a_refused_call_past_the_policy(policy: Policy, call: str, template: str) -> None:
     for principal in (READER, WRITER, ADMIN):
-        assert not wall.check(principal, template.format(*[call] * 8)).allowed
+        assert not policy.check(principal, template.format(*[call] * 8)).allowed
 
 
 @quiet
 @given(call=calls(), gap=blank)
-def test_no_disguise_gets_a_refused_table_function_past_the_wall(wall: Wall, call: str, gap: str) -> None:
+def test_no_disguise_gets_a_refused_table_function_past_the_policy(
+    policy: Policy, call: str, gap: str
+) -> None:
     for template in (
         "from {}",
         "select 1 from t, {}",
@@ -546,7 +548,7 @@ def test_no_disguise_gets_a_refused_table_function_past_the_wall(wall: Wall, cal
         "call {}",
     ):
         for principal in (READER, WRITER, ADMIN):
-            assert not wall.check(principal, template.format(gap + call)).allowed
+            assert not policy.check(principal, template.format(gap + call)).allowed
 
 
 @pytest.mark.parametrize("template", EXPRESSIONS)
@@ -568,8 +570,8 @@ def test_the_tree_alone_shows_a_call_in_every_place(parser: Parser, template: st
 @example('"\\')
 @example("$a$")
 @example("/* /* */")
-def test_any_text_gets_a_verdict(wall: Wall, sql: str) -> None:
-    verdict = wall.check(GRANTED, sql)
+def test_any_text_gets_a_verdict(policy: Policy, sql: str) -> None:
+    verdict = policy.check(GRANTED, sql)
     assert verdict.allowed == (verdict.reason == "")
 
 
@@ -583,8 +585,8 @@ soup = st.lists(st.sampled_from(WORDS.split()), max_size=14).map(" ".join)
 
 @quiet
 @given(soup)
-def test_any_order_of_words_gets_a_verdict_and_no_refused_name_is_called(wall: Wall, sql: str) -> None:
-    verdict = wall.check(WRITER, sql)
+def test_any_order_of_words_gets_a_verdict_and_no_refused_name_is_called(policy: Policy, sql: str) -> None:
+    verdict = policy.check(WRITER, sql)
     assert verdict.allowed == (verdict.reason == "")
     if verdict.allowed:
         assert not any(f"{name} (" in sql for name in ("getenv", "query_table", "read_text"))
@@ -631,10 +633,10 @@ def tables() -> Iterator[duckdb.DuckDBPyConnection]:
 @settings(quiet, max_examples=400)
 @given(queries())
 def test_whatever_grants_let_through_reads_only_what_was_granted(
-    wall: Wall, tables: duckdb.DuckDBPyConnection, sql: str
+    policy: Policy, tables: duckdb.DuckDBPyConnection, sql: str
 ) -> None:
     principal = Principal("guy", Role.READER, "f", (Grant.parse("select on main.open"),))
-    if not wall.check(principal, sql).allowed:
+    if not policy.check(principal, sql).allowed:
         return
     try:
         rows = tables.execute(sql).fetchall()
@@ -665,8 +667,8 @@ def test_whatever_grants_let_through_reads_only_what_was_granted(
         ("UPDATE t SET a = 1", 0),
     ],
 )
-def test_only_one_insert_of_literals_may_share_a_transaction(wall: Wall, sql: str, rows: int) -> None:
-    verdict = wall.check(WRITER, sql)
+def test_only_one_insert_of_literals_may_share_a_transaction(policy: Policy, sql: str, rows: int) -> None:
+    verdict = policy.check(WRITER, sql)
     assert verdict.allowed, verdict.reason
     assert verdict.rows == rows
 
@@ -689,7 +691,9 @@ def test_only_one_insert_of_literals_may_share_a_transaction(wall: Wall, sql: st
         ("CALL lake.set_commit_message('me', 'why')", False),
     ],
 )
-def test_the_verdict_tells_what_leaves_something_in_the_session(wall: Wall, sql: str, plain: bool) -> None:
-    verdict = wall.check(WRITER, sql)
+def test_the_verdict_tells_what_leaves_something_in_the_session(
+    policy: Policy, sql: str, plain: bool
+) -> None:
+    verdict = policy.check(WRITER, sql)
     assert verdict.allowed, verdict.reason
     assert verdict.plain == plain

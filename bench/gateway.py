@@ -1,8 +1,8 @@
-"""What the door costs against a direct Quack server: `python -m bench.door [--rounds N] [--soak N]`.
+"""What the gateway costs against a direct Quack server: `python -m bench.gateway [--rounds N] [--soak N]`.
 
-In one run, interleaved, with stock DuckDB clients: a direct node, the door, bare pass-throughs on the same
+In one run, interleaved, with stock DuckDB clients: a direct node, the gateway, bare pass-throughs on the same
 footing (uvicorn, asyncio) and HAProxy when it is installed. Prints the median of each and its ratio to the
-direct node; then the door's memory before, within and after a soak of small requests.
+direct node; then the gateway's memory before, within and after a soak of small requests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import psutil
 
 from azquack.quack.upstream import Session, Upstream
 from tests.cluster import wait_until
-from tests.gateway.parts import ANN, Child, Client, DoorProcess, NodeProcess, client
+from tests.gateway.parts import ANN, Child, Client, GatewayProcess, NodeProcess, client
 
 ROWS = 5_000_000
 TABLES = (
@@ -44,7 +44,7 @@ defaults
   timeout client 60s
   timeout server 60s
   http-reuse safe
-frontend door
+frontend gateway
   bind 127.0.0.1:{port}
   default_backend node
 backend node
@@ -135,7 +135,7 @@ def haproxy(node: int) -> Iterator[int]:
 
 
 async def soak(port: int, requests: int, measure: Callable[[], float]) -> list[float]:
-    """Sends small queries on 16 sessions; the door's memory at the start and after each tenth."""
+    """Sends small queries on 16 sessions; the gateway's memory at the start and after each tenth."""
     upstream = Upstream("127.0.0.1", port)
     sessions = [await Session.login(upstream, ANN) for _ in range(16)]
 
@@ -160,20 +160,20 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         node = NodeProcess("n1", *TABLES)
-        door = DoorProcess(node, limits=LIMITS)
+        gateway = GatewayProcess(node, limits=LIMITS)
         bare = {kind: Child("bench.passthrough", kind, str(node.port)) for kind in ("uvicorn", "asyncio")}
-        for child in (node, door, *bare.values()):
+        for child in (node, gateway, *bare.values()):
             stack.callback(child.stop)
-        ways = {"direct": (node.port, node.token), "door": (door.port, ANN)}
+        ways = {"direct": (node.port, node.token), "gateway": (gateway.port, ANN)}
         ways |= {f"bare {kind}": (child.port, node.token) for kind, child in bare.items()}
         if shutil.which("haproxy"):
             ways["haproxy"] = (stack.enter_context(haproxy(node.port)), node.token)
         times = measured(ways, options.rounds)
         show(times)
-        memory = psutil.Process(door.process.pid).memory_info
-        print(f"\nmemory of the door: {memory().rss / 1e6:.0f} MB")
+        memory = psutil.Process(gateway.process.pid).memory_info
+        print(f"\nmemory of the gateway: {memory().rss / 1e6:.0f} MB")
         if options.soak:
-            sizes = asyncio.run(soak(door.port, options.soak, lambda: memory().rss / 1e6))
+            sizes = asyncio.run(soak(gateway.port, options.soak, lambda: memory().rss / 1e6))
             print(f"over {options.soak} requests: " + " ".join(f"{size:.0f}" for size in sizes) + " MB")
 
 

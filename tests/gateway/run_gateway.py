@@ -1,8 +1,8 @@
-"""A door in a process of its own: `python -m tests.gateway.run_door` reads its plan from standard input.
+"""A gateway in a process of its own: `python -m tests.gateway.run_gateway` reads its plan from standard input.
 
 The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
-"book": path or null, "native_names": bool, "audit": path or null, "wall": bool, "group_commit": bool,
-"only_door": bool, "trusted_proxies": text, "fence": bool}`; a `book` is a real file of principals in their place;
+"book": path or null, "native_names": bool, "audit": path or null, "policy": bool, "group_commit": bool,
+"only_gateway": bool, "trusted_proxies": text, "fence": bool}`; a `book` is a real file of principals in their place;
 further lines are `{"nodes": [...]}`, `{"revoke": name}`,
 `{"drain": name}`, `{"fence": bool}` or `{"standby": bool}`.
 The port is printed once it accepts, then a line per node asked for or statement abandoned.
@@ -24,13 +24,13 @@ import uvloop
 from azquack.gateway.audit import Audit
 from azquack.gateway.limits import Limits
 from azquack.gateway.ports import Principal
-from azquack.gateway.quack.app import Door
-from azquack.gateway.quack.server import DoorServer, Listening
+from azquack.gateway.quack.app import Gateway
+from azquack.gateway.quack.server import GatewayServer, Listening
 from azquack.gateway.routing import Nodes
 from azquack.gateway.seal import Seal
 from azquack.gateway.views import LakeViews
 from azquack.node.address import Access, NodeAddress
-from azquack.policy.policy import Wall
+from azquack.policy.policy import Policy
 from azquack.principals import FileSource, Principals, Role
 from azquack.principals import Principal as Person
 
@@ -79,28 +79,28 @@ async def main() -> None:
     if plan.get("audit"):
         audit = Audit(_appender(Path(plan["audit"])), text=True)
     fence, standby = plan.get("fence", True), False
-    wall = Wall() if plan.get("wall") else None
+    policy = Policy() if plan.get("policy") else None
     who = Principals([FileSource(Path(plan["book"]))]) if plan.get("book") else people
     views = None
-    if wall is not None:
-        views = LakeViews(wall.lake, who, 60.0, alone=plan.get("only_door", False), over_quack=False)
-    door = Door(
+    if policy is not None:
+        views = LakeViews(policy.lake, who, 60.0, alone=plan.get("only_gateway", False), over_quack=False)
+    gateway = Gateway(
         nodes=nodes,
         principals=who,
         seal=Seal(plan["secret"]),
         limits=Limits(**plan.get("limits", {})),
         audit=audit,
-        wall=wall,
+        policy=policy,
         views=views,
         native_names=plan.get("native_names", True),
         group_commit=plan.get("group_commit", False),
-        only_door=plan.get("only_door", False),
+        only_gateway=plan.get("only_gateway", False),
         standby=lambda: standby,
         fence=lambda: fence,
         ask_node=_asked,
         runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
     )
-    server = DoorServer(door, _listening(plan))
+    server = GatewayServer(gateway, _listening(plan))
     await server.start()
     print(server.port, flush=True)
     while line := await lines.readline():
