@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import mmap
 import re
 import secrets
 import string
@@ -24,6 +23,7 @@ from pathlib import Path
 import duckdb
 
 from azquack.errors import StartError
+from azquack.lake.memory import overwrite
 from azquack.sql import first_line, literal
 
 log = logging.getLogger(__name__)
@@ -74,12 +74,13 @@ def rename(connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:
         return
     names = dict(map(_renamed, WORDS))
     pattern = re.compile(b"|".join(map(re.escape, names)))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     found = set()
     for begin, end in _constants():
         for match in pattern.finditer(ctypes.string_at(begin, end - begin)):
-            _overwrite(libc, begin + match.start(), names[match[0]])
+            try:
+                overwrite(begin + match.start(), names[match[0]], code=False)
+            except OSError as error:
+                raise StartError(f"{_SENTENCE}: {error.strerror}") from None
             found.add(match[0])
     # None at all: this process has renamed them before, which the proof tells.
     if found and found != names.keys():
@@ -101,15 +102,6 @@ def _constants() -> list[tuple[int, int]]:
     except OSError:
         raise StartError(f"{_SENTENCE}: this system does not show a process its memory (/proc)") from None
     return [(int(each["begin"], 16), int(each["end"], 16)) for each in _MAPPING.finditer(maps)]
-
-
-def _overwrite(libc: ctypes.CDLL, address: int, content: bytes) -> None:
-    page = address - address % mmap.PAGESIZE
-    length = address + len(content) - page
-    if libc.mprotect(page, length, mmap.PROT_READ | mmap.PROT_WRITE):
-        raise StartError(f"{_SENTENCE}: this system does not let a process change its constants")
-    ctypes.memmove(address, content, len(content))
-    libc.mprotect(page, length, mmap.PROT_READ)
 
 
 def _prove(connection: duckdb.DuckDBPyConnection, scratch: Path) -> None:

@@ -23,7 +23,7 @@ import duckdb
 
 from azquack.catalog import epochs, lake_places, upgrade
 from azquack.errors import AzQuackError, LakeError, StartError
-from azquack.lake import extensions, lake_id, placeholders
+from azquack.lake import bloom_filters, extensions, lake_id, placeholders
 from azquack.lake.lake_id import LakeId
 from azquack.lake.metadata import quack
 from azquack.lake.state import Catalog, Places, Seen, judge
@@ -233,6 +233,7 @@ class Node:
         with self._beside() as connection:
             for each in lake.secrets(metadata):
                 _run(connection, each)
+            bloom_filters.turn_off(connection, self._home / "proof.parquet")
             if lake.link is not None:
                 placeholders.rename(connection, self._home / "proof")
         return DataGuard(lake, metadata)

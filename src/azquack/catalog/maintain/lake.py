@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import duckdb
 
 from azquack.errors import LakeError
-from azquack.lake import extensions, lake_id, placeholders
+from azquack.lake import bloom_filters, extensions, lake_id, placeholders
 from azquack.lake.metadata import Metadata
 from azquack.process.directories import private_home
 from azquack.sql import Statement, first_line, literal
@@ -33,6 +33,7 @@ def opened(metadata: Metadata, storage: Storage) -> Iterator[duckdb.DuckDBPyConn
                 connection.execute(f"LOAD {name}")
             for each in (*metadata.secrets, *storage.statements()):
                 _run(connection, each)
+            bloom_filters.turn_off(connection, home / "proof.parquet")
             if metadata.path.startswith("quack:"):
                 placeholders.rename(connection, home / "proof")
             options = ["CREATE_IF_NOT_EXISTS false"]
