@@ -15,7 +15,7 @@ from azquack.node.process import Node
 from azquack.replicas.query import node_plan
 from azquack.sql import literal
 from azquack.storage import Storage, storage_for
-from azquack.tokens import TokenSource
+from azquack.tokens.source import TokenSource
 
 
 @contextmanager

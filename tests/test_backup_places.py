@@ -530,6 +530,6 @@ def test_no_arguments_end_in_a_traceback(tmp_path: Path, monkeypatch: pytest.Mon
         if rng.random() < 0.5:
             arguments += ["--backup-to", "place"]
         # What `main` makes a sentence of.
-        result = CliRunner().invoke(application(command), arguments)
+        result = CliRunner().invoke(application(), arguments)
         raised = result.exception
         assert raised is None or isinstance(raised, SystemExit | AzQuackError | OSError), (arguments, raised)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
+from typer.testing import CliRunner
+
+from azquack import __version__
+from azquack.cli import COMMANDS, application
 
 
 def azquack(
@@ -37,11 +43,66 @@ TOKENS = {
 }
 
 
-def test_help_names_every_command(tmp_path: Path) -> None:
-    finished = azquack("--help", cwd=tmp_path)
-    assert finished.returncode == 0
-    for command in ("up", "down", "status", "sql", "connect", "serve", "config", "preview"):
-        assert command in finished.stdout
+def test_help_names_every_command_as_the_command_itself_does() -> None:
+    shown = CliRunner().invoke(application(), ["--help"]).output
+    told = " ".join(shown.split())
+    for name, command in COMMANDS.items():
+        own = " ".join(
+            CliRunner().invoke(application(), [name, "--help"], env={"COLUMNS": "300"}).output.split()
+        )
+        assert f"{name} {command.help}" in told
+        assert command.help.rstrip(".") in own
+
+
+# What each command must not wait for, by the names of modules; DuckDB and pydantic take 0.1 s each.
+HEAVY = {
+    "duckdb",
+    "fastapi",
+    "httpx",
+    "prometheus_client",
+    "pydantic",
+    "pydantic_settings",
+    "rich",
+    "uvicorn",
+}
+NEEDS = {
+    ("--version",): set[str](),
+    ("--help",): set[str](),
+    ("sql", "--dir", "nowhere", "SELECT 1"): {"duckdb", "pydantic"},
+    ("connect", "--dir", "nowhere"): {"duckdb", "pydantic"},
+    ("status", "--dir", "nowhere"): {"duckdb", "pydantic", "rich"},
+}
+
+
+@pytest.mark.parametrize("arguments", NEEDS, ids=lambda each: each[0])
+def test_a_command_imports_what_it_needs_alone(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    script = (
+        "import sys\nsys.argv = ['azquack', *sys.argv[1:]]\nfrom azquack.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    print('\\n', *sys.modules)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=os.environ | {"NO_COLOR": "1"},
+    )  # fmt: skip
+    loaded = set(finished.stdout.splitlines()[-1].split())
+    assert loaded & HEAVY <= NEEDS[arguments]
+    # 400 by Python, typer and the standard library; each further hundred is some 20 ms.
+    assert len(loaded) < 400 + 350 * len(NEEDS[arguments])
+
+
+def test_the_version_is_said(tmp_path: Path) -> None:
+    finished = azquack("--version", cwd=tmp_path)
+    assert (
+        finished.stdout
+        == f"azquack {__version__}, DuckDB {duckdb.__version__}, Python {platform.python_version()}\n"
+    )
+
+
+def test_an_unknown_command_is_said(tmp_path: Path) -> None:
+    finished = azquack("stauts", cwd=tmp_path)
+    assert finished.returncode == 2
+    assert "stauts" in finished.stderr
+    assert "status" in finished.stderr
 
 
 @pytest.mark.parametrize(
@@ -61,7 +122,9 @@ def test_help_names_every_command(tmp_path: Path) -> None:
         (["sql", "select 1"], {}, "no pair is up in lake"),
         (["sql", "select 1", "--uri", "quack:localhost:1"], {}, "AZQUACK_PUBLIC_TOKEN is not set"),
         (["sql", "select 1", "--uri", "quack:localhost:1"], TOKENS, "cannot attach quack:localhost:1"),
-        (["sql", "select 1", "--format", "parquet"], {}, "--format parquet needs --file"),
+        (["sql", "select 1; select 2", "--format", "parquet"], {}, "writes the rows of one statement"),
+        (["sql", " ; -- nothing"], {}, "there is no statement"),
+        (["sql", "select 1", "--param", "a"], {}, "--param 'a' is no NAME=VALUE"),
         (["status"], {}, "no pair is up in"),
         (["down"], {}, "there is no lake in"),
         (["up", "--dir", "/proc/nowhere"], {}, "cannot be made"),

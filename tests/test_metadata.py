@@ -12,7 +12,8 @@ from azquack.config.settings import Settings, shown
 from azquack.errors import SettingError
 from azquack.lake.metadata import Metadata, metadata_for, quack_address
 from azquack.storage import storage_for
-from azquack.tokens import EnvironmentTokens, TokenSource
+from azquack.tokens.environment import EnvironmentTokens
+from azquack.tokens.source import TokenSource
 from tests.lakes import exercise, open_lake, plain_duckdb, query_node
 from tests.standins.postgres import PASSWORD, TempPostgres
 

@@ -292,3 +292,17 @@ def test_an_error_of_sql_shows_the_users_statement_and_no_other(pair: TempPair) 
     assert "nowhere does not exist" in result.stderr
     assert "LINE 1: FROM nowhere" in result.stderr
     assert "CREATE TEMP TABLE" not in result.stderr
+
+
+def test_a_pair_whose_data_a_flag_has_placed_is_maintained_there(tmp_path: Path) -> None:
+    pair = TempPair(tmp_path / "lake", "--data-path", str(tmp_path / "elsewhere"))
+    try:
+        pair.start()
+        assert run_sql(pair, "CREATE TABLE t AS SELECT i FROM range(1000) r(i)").returncode == 0
+        done = subprocess.run(
+            [sys.executable, "-m", "azquack", "maintain", "--dir", str(pair.directory), "--dry-run", "--json"],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["before"]["all_files"] == 1
+    finally:
+        pair.destroy()

@@ -162,7 +162,7 @@ def test_a_pair_has_defaults_of_its_own(tmp_path: Path, monkeypatch: pytest.Monk
 def test_config_of_a_pair_is_the_same_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AZQUACK_PUBLIC_ROLE", "reader")
-    result = CliRunner().invoke(application("config"), ["config", "--dir", "lake", "--format", "json"])
+    result = CliRunner().invoke(application(), ["config", "--dir", "lake", "--format", "json"])
     shown = json.loads(result.stdout)
     assert {name: each["origin"] for name, each in shown.items() if each["origin"] != "default"} == dict(
         LakeDirectory(tmp_path / "lake").load().origins

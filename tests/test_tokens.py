@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from azquack.config.settings import Settings
 from azquack.errors import SettingError, TokenError
-from azquack.tokens import FileTokens, GeneratedTokens, token_source_for
+from azquack.tokens.configured import token_source_for
+from azquack.tokens.files import FileTokens, GeneratedTokens
 from azquack.tokens.keyvault import KeyVaultTokens
 from tests.standins.azure import CLIENT_ID, Azure
 
@@ -124,7 +125,7 @@ def test_the_first_start_makes_tokens_that_stay(tmp_path: Path) -> None:
 
 def test_two_starts_at_once_agree(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from azquack.tokens import GeneratedTokens\n"
+        "import sys; from pathlib import Path; from azquack.tokens.files import GeneratedTokens\n"
         "sources = [GeneratedTokens(Path(sys.argv[1]) / str(n)) for n in range(20)]\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "print([token.get_secret_value() for s in sources for token in (s.public(), s.internal())])"

@@ -28,7 +28,6 @@ from azquack.cli.options import with_settings
 from azquack.cli.site import Site, site
 from azquack.errors import BackupError, SettingError
 
-PANEL = "Caring for a lake"
 GROUPS = ("Care", "Storage", "Tokens")
 DirOption = Annotated[
     Path | None, typer.Option("--dir", help="The lake directory of a pair on this machine. Default: lake.")
@@ -51,8 +50,8 @@ def register(app: typer.Typer) -> None:
     backup.command("list")(with_settings(*GROUPS)(list_all))
     backup.command("verify")(with_settings(*GROUPS)(verify))
     backup.command("forget")(with_settings(*GROUPS)(forget))
-    app.add_typer(backup, name="backup", rich_help_panel=PANEL, no_args_is_help=True)
-    app.command("restore", rich_help_panel=PANEL)(with_settings(*GROUPS)(restore))
+    app.add_typer(backup, name="backup", no_args_is_help=True)
+    app.command("restore")(with_settings(*GROUPS)(restore))
 
 
 def now(directory: DirOption = None, as_json: JsonOption = False, **flags: Any) -> None:

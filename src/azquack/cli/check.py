@@ -29,9 +29,7 @@ DirOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Put the command on `app`."""
-    app.command("check", rich_help_panel="Caring for a lake")(
-        with_settings("Lake", "Storage", "Care", "Tokens")(check)
-    )
+    app.command("check")(with_settings("Lake", "Storage", "Care", "Tokens")(check))
 
 
 def check(

@@ -19,7 +19,7 @@ from azquack.errors import SettingError
 from azquack.node.plan import NodePlan
 from azquack.replicas import catalog, query
 from azquack.replicas.local import LakeDirectory
-from azquack.tokens import token_source_for
+from azquack.tokens.configured import token_source_for
 
 DirOption = Annotated[
     Path | None, typer.Option("--dir", help="The lake directory of a pair: what azquack up does with it.")
@@ -37,7 +37,7 @@ class Format(StrEnum):
 def register(app: typer.Typer) -> None:
     """Put the commands on `app`."""
     for name, command in (("config", config), ("preview", preview)):
-        app.command(name, rich_help_panel="Replicas")(with_settings(*ALL_GROUPS)(command))
+        app.command(name)(with_settings(*ALL_GROUPS)(command))
 
 
 def config(

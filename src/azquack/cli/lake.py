@@ -1,121 +1,102 @@
-"""`azquack sql` and `azquack connect`: a person at the public gateway."""
+"""`azquack lake`: which lake this is, and the two acts that only a person decides on."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import subprocess
-import sys
-from contextlib import nullcontext
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import duckdb
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from azquack.config.settings import PREFIX
-from azquack.config.sources import load
-from azquack.errors import AzQuackError, SettingError
-from azquack.lake import client
-from azquack.lake.client import Target
-from azquack.process.directories import private_home
-from azquack.replicas.local import LakeDirectory
-from azquack.sql import literal
-from azquack.tokens import token_source_for
+from azquack.catalog import adoption
+from azquack.catalog.lease import Lease, lease_for
+from azquack.cli.options import with_settings
+from azquack.cli.site import Site, site
+from azquack.errors import LeaseError
+from azquack.lake.state import LeaseRecord, Places, Seen, judge
+from azquack.replicas import catalog
+from azquack.storage import storage_for
 
-DirOption = Annotated[Path, typer.Option("--dir", help="The lake directory of a pair on this machine.")]
-UriOption = Annotated[
-    str | None,
-    typer.Option(help="A gateway elsewhere, quack:HOST:PORT; the token comes from AZQUACK_PUBLIC_TOKEN."),
+GROUPS = ("Lake", "Care", "Storage")
+DirOption = Annotated[
+    Path | None, typer.Option("--dir", help="The lake directory of a pair on this machine. Default: lake.")
 ]
-
-BATCH = 10_000
-KEEP = "CREATE TEMP TABLE result AS FROM"
-
-
-class Format(StrEnum):
-    """How rows are written."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
 
 
 def register(app: typer.Typer) -> None:
     """Put the commands on `app`."""
-    app.command("sql", rich_help_panel="Using a lake")(sql)
-    app.command("connect", rich_help_panel="Using a lake")(connect)
+    lake = typer.Typer(help="Which lake this is: its id, and where it stands.")
+    for name, command in (("show", show), ("adopt", adopt), ("create", create)):
+        lake.command(name)(with_settings(*GROUPS)(command))
+    app.add_typer(lake, name="lake", no_args_is_help=True)
 
 
-def target(directory: Path, uri: str | None) -> Target:
-    """The gateway that the user means. Raises `SettingError` when there is none."""
-    if uri is not None:
-        token = load().settings.public_token
-        if token is None:
-            raise SettingError(f"{PREFIX}PUBLIC_TOKEN is not set: it is the token for {uri}")
-        return Target(uri, token, tls=uri.endswith(":443"))
-    lake = LakeDirectory(directory.resolve())
-    running = lake.running()
-    if running is None:
-        raise SettingError(
-            f"no pair is up in {directory}: start it with azquack up --dir {directory}, or give --uri"
-        )
-    return Target(running.uri, token_source_for(lake.load().settings).public(), tls=False)
-
-
-def sql(
-    statement: Annotated[str, typer.Argument(help="One SQL statement, or - to read it from standard input.")],
-    format: Annotated[Format, typer.Option(help="How to write the rows.")] = Format.TABLE,
-    file: Annotated[Path | None, typer.Option(help="Write to this file instead of the terminal.")] = None,
-    directory: DirOption = Path("lake"),
-    uri: UriOption = None,
+def show(
+    directory: DirOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    **flags: Any,
 ) -> None:
-    """Run one statement in the lake, through the public gateway."""
-    if format is Format.PARQUET and file is None:
-        raise SettingError("--format parquet needs --file: a terminal cannot show it")
-    text = sys.stdin.read() if statement == "-" else statement
-    with client.connection(target(directory, uri)) as connection:
-        try:
-            # A relation over query() would run the statement whenever it is bound: once to learn its columns,
-            # once more for its rows.
-            connection.execute(f"{KEEP} {client.ALIAS}.query({literal(text)})")
-            _write(connection.table("result"), format, file)
-        except duckdb.Error as error:
-            # The user's own line is pointed at; that of the statement around it would only puzzle.
-            raise AzQuackError(str(error).rsplit(f"LINE 1: {KEEP}", 1)[0].strip()) from None
+    """Say what each place of the lake holds, and whether a start would serve it. Exits with 1 when not."""
+    lake = site(directory, flags)
+    found = adoption.looked_at(lake.catalog_dir, _places(lake, _lease(lake)))
+    verdict = judge(found)
+    if as_json:
+        print(
+            json.dumps(
+                found.to_message() | {"action": verdict.action, "sentence": verdict.sentence}, indent=2
+            )
+        )
+    else:
+        _print(found)
+        print(verdict.sentence or f"a start would {verdict.action} it")
+    if verdict.sentence:
+        raise typer.Exit(1)
 
 
-def _write(rows: duckdb.DuckDBPyRelation, format: Format, file: Path | None) -> None:
-    if format is Format.PARQUET:
-        rows.write_parquet(str(file))
-        return
-    with file.open("w", newline="") if file else nullcontext(sys.stdout) as out:
-        match format:
-            case Format.CSV:
-                writer = csv.writer(out, lineterminator="\n")
-                writer.writerow(rows.columns)
-                while batch := rows.fetchmany(BATCH):
-                    writer.writerows(batch)
-            case Format.JSON:
-                names, first = rows.columns, True
-                out.write("[")
-                while batch := rows.fetchmany(BATCH):
-                    for row in batch:
-                        out.write("\n  " if first else ",\n  ")
-                        out.write(json.dumps(dict(zip(names, row, strict=True)), default=str))
-                        first = False
-                out.write("\n]\n")
-            case Format.TABLE:
-                out.write(f"{rows}\n".rstrip("\n") + "\n")
+def adopt(directory: DirOption = None, **flags: Any) -> None:
+    """Say that the catalog here is the lake, where its places do not agree; it must be stopped."""
+    lake = site(directory, flags)
+    storage = storage_for(lake.settings) if lake.settings.data_path is not None else None
+    with lake.owned():
+        lease = _lease(lake)
+        adopted = adoption.adopt(lake.catalog_dir, lease, _places(lake, lease), storage)
+    print(f"adopted the lake {adopted.lake} as epoch {adopted.epoch}")
 
 
-def connect(directory: DirOption = Path("lake"), uri: UriOption = None) -> None:
-    """Open the stock duckdb shell with the lake attached."""
-    gateway = target(directory, uri)
-    with private_home() as home:
-        environment = os.environ | {client.TOKEN_VARIABLE: gateway.token.get_secret_value()}
-        code = subprocess.call(client.shell(gateway, home), env=environment)
-    raise typer.Exit(code)
+def create(directory: DirOption = None, **flags: Any) -> None:
+    """Begin a new, empty lake where a start refuses to, because the lease knows of an earlier one."""
+    lake = site(directory, flags)
+    with lake.owned():
+        lease = _lease(lake)
+        found = adoption.looked_at(lake.catalog_dir, _places(lake, lease))
+        created = adoption.create(lake.catalog_dir, lease, found)
+    print(f"created the lake {created.lake}")
+
+
+def _lease(lake: Site) -> Lease:
+    return lease_for(lake.settings, "azquack lake")
+
+
+def _places(lake: Site, lease: Lease) -> Places:
+    found = catalog.places_of(lake.settings)
+    try:
+        return replace(found, lease=lease.record())
+    except LeaseError as error:
+        return replace(found, lease=LeaseRecord(Seen.UNREADABLE, problem=str(error)))
+
+
+def _print(found: Places) -> None:
+    table = Table("place", "where", "found", "lake", "epoch", "snapshot", box=None, header_style="bold")
+    catalog, lease, backups, data = found.catalog, found.lease, found.backups, found.data
+    for name, each, lakes, epoch, snapshot in (
+        ("catalog", catalog, catalog.lake, catalog.epoch, catalog.snapshot),
+        ("data path", data, data.lake, "", -1),
+        ("lease", lease, lease.lake, lease.served if lease.served >= 0 else "?", -1),
+        ("backups", backups, " ".join(backups.lakes), backups.epoch, backups.snapshot),
+    ):
+        newest = str(snapshot) if snapshot >= 0 else ""
+        table.add_row(name, each.where, each.problem or each.seen, lakes, str(epoch or ""), newest)
+    Console(soft_wrap=True, highlight=False).print(table)

@@ -45,9 +45,7 @@ HOLD = 10.0
 
 def register(app: typer.Typer) -> None:
     """Put the command on `app`."""
-    app.command("maintain", rich_help_panel="Caring for a lake")(
-        with_settings("Lake", "Storage", "Care", "Tokens")(maintain)
-    )
+    app.command("maintain")(with_settings("Lake", "Storage", "Care", "Tokens")(maintain))
 
 
 def maintain(

@@ -1,4 +1,4 @@
-"""`azquack up`, `down` and `status`: the pair on this machine."""
+"""`azquack up` and `down`: the pair on this machine."""
 
 from __future__ import annotations
 
@@ -12,33 +12,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import duckdb
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from azquack.cli.lake import DirOption, target
 from azquack.cli.options import with_settings
+from azquack.cli.target import DirOption, target
+from azquack.config.settings import Settings, TokenSourceKind
 from azquack.errors import AzQuackError, LakeError, StartError
 from azquack.lake import client
 from azquack.process import logs
-from azquack.process.health import Health
 from azquack.replicas import catalog, demo, query
 from azquack.replicas.child import ChildState
 from azquack.replicas.local import LakeDirectory, Running
 from azquack.replicas.supervisor import Supervisor
-from azquack.sql import first_line
-from azquack.tokens import token_source_for
+from azquack.tokens.configured import token_source_for
 
 
 def register(app: typer.Typer) -> None:
     """Put the commands on `app`."""
-    panel = "The pair on this machine"
-    app.command("up", rich_help_panel=panel)(
-        with_settings("Replica", "Lake", "Gateway", "Limits", "Care")(up)
-    )
-    app.command("down", rich_help_panel=panel)(down)
-    app.command("status", rich_help_panel=panel)(status)
+    app.command("up")(with_settings("Replica", "Lake", "Gateway", "Limits", "Care")(up))
+    app.command("down")(down)
 
 
 def up(
@@ -111,6 +104,8 @@ async def _serve(
             pid=os.getpid(),
             dir=str(lake.path),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
+            token_file=_token_file(settings),
+            data_path=settings.data_path or "",
         )
         lake.announce(running)
         if with_demo:
@@ -121,6 +116,16 @@ async def _serve(
             _show(lake, flags, running, as_json)
 
     await Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned).run(ready)
+
+
+def _token_file(settings: Settings) -> str:
+    """The file that holds the token of the users; '' where it is in none."""
+    if (
+        settings.token_source not in (TokenSourceKind.FILE, TokenSourceKind.GENERATED)
+        or not settings.token_dir
+    ):
+        return ""
+    return str(settings.token_dir.resolve() / settings.public_token_name)
 
 
 def _tell(fd: int, message: dict[str, Any]) -> None:
@@ -179,96 +184,3 @@ def down(
     if not lake.path.is_dir():
         raise LakeError(f"there is no lake in {lake.path}")
     print("stopped" if lake.stop(patience) else f"no pair is up in {lake.path}")
-
-
-_COUNTS = """
-    SELECT (SELECT count(*) FROM duckdb_tables() WHERE database_name = current_database()) AS tables,
-           (SELECT count(*) FROM ducklake_snapshots(current_database())) AS snapshots,
-           (SELECT coalesce(sum(file_count), 0) FROM ducklake_table_info(current_database())) AS files,
-           (SELECT coalesce(sum(file_size_bytes), 0) FROM ducklake_table_info(current_database())) AS bytes
-"""
-
-
-def status(
-    directory: DirOption = Path("lake"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Say what is up, since when, which versions, and what the lake holds."""
-    lake = LakeDirectory(directory.resolve())
-    running = lake.running()
-    if running is None:
-        raise LakeError(f"no pair is up in {lake.path}: start it with azquack up --dir {directory}")
-    # A slow import, which the other commands need not wait for.
-    import httpx
-
-    report: dict[str, Any] = {
-        "uri": running.uri,
-        "dir": running.dir,
-        "pid": running.pid,
-        "since": running.since,
-    }
-    for name, url in (("query", running.http_url), ("catalog", running.catalog_http_url)):
-        try:
-            report[name] = httpx.get(f"{url}/status", timeout=5, trust_env=False).json()
-        except httpx.HTTPError as error:
-            report[name] = {"ready": False, "problem": type(error).__name__}
-    report["lake"] = _contents(lake)
-    if as_json:
-        print(json.dumps(report, indent=2))
-    else:
-        _print_status(report)
-    if not all(_well(report[name]) for name in ("query", "catalog")):
-        raise typer.Exit(1)
-
-
-def _well(replica: dict[str, Any]) -> bool:
-    """Whether it is ready and nothing is known to fail; a full disk leaves a replica ready for its readers."""
-    failing = [each for each in replica.get("checks", {}).values() if each["status"] == Health.ERROR]
-    return replica["ready"] and not failing
-
-
-def _contents(lake: LakeDirectory) -> dict[str, Any]:
-    try:
-        with client.connection(target(lake.path, None)) as connection:
-            rows = connection.execute(f"FROM {client.ALIAS}.query($${_COUNTS}$$)")
-            names = [column[0] for column in rows.description or []]
-            return dict(zip(names, map(int, rows.fetchone() or ()), strict=True))
-    except (duckdb.Error, AzQuackError) as error:
-        return {"problem": first_line(error)}
-
-
-def _print_status(report: dict[str, Any]) -> None:
-    out = Console(soft_wrap=True, highlight=False)
-    out.print(
-        f"[bold]{report['uri']}[/]  up since {report['since']}  (pid {report['pid']}, {report['dir']})\n"
-    )
-    table = Table("replica", "ready", "sessions", "restarts", "versions", box=None, pad_edge=False)
-    for name in ("query", "catalog"):
-        replica = report[name]
-        table.add_row(
-            name,
-            "[green]yes[/]" if replica["ready"] else "[red]no[/]",
-            str(replica.get("sessions", "?")),
-            str(replica.get("restarts", "?")),
-            f"duckdb {replica.get('versions', {}).get('duckdb', '?')}",
-        )
-    out.print(table)
-    trouble = [f"{name}: {each}" for name in ("query", "catalog") for each in _trouble(report[name])]
-    if trouble:
-        # Whole lines, for a column of a table would break them.
-        out.print("\n[red]trouble[/]")
-        for each in trouble:
-            out.print(each, markup=False)
-    lake = report["lake"]
-    text = lake.get("problem") or ", ".join(f"{value:,} {name}" for name, value in lake.items())
-    out.print(f"\nlake: {text}")
-
-
-def _trouble(replica: dict[str, Any]) -> list[str]:
-    """What is not well, in sentences."""
-    if problem := replica.get("problem"):
-        return [problem]
-    checks = replica.get("checks", {}).items()
-    return [
-        f"{name}: {each['detail'] or each['status']}" for name, each in checks if each["status"] != Health.OK
-    ]

@@ -20,7 +20,7 @@ from azquack.replicas import catalog, query
 from azquack.replicas.child import ChildState
 from azquack.replicas.starting import StartingSidecar
 from azquack.replicas.supervisor import Supervisor
-from azquack.tokens import token_source_for
+from azquack.tokens.configured import token_source_for
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ ROLE_PAUSE = 10.0
 
 def register(app: typer.Typer) -> None:
     """Put the command on `app`."""
-    app.command("serve", rich_help_panel="Replicas")(with_settings(*ALL_GROUPS)(serve))
+    app.command("serve")(with_settings(*ALL_GROUPS)(serve))
 
 
 def serve(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags: Any) -> None:

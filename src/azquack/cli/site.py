@@ -21,7 +21,8 @@ from azquack.errors import AzQuackError, LakeError, SettingError
 from azquack.lake import lake_id
 from azquack.lake.client import Target
 from azquack.replicas.local import LakeDirectory
-from azquack.tokens import TokenSource, token_source_for
+from azquack.tokens.configured import token_source_for
+from azquack.tokens.source import TokenSource
 
 
 @dataclass(frozen=True)

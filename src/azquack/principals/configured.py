@@ -6,7 +6,7 @@ from azquack.config.settings import Settings
 from azquack.errors import SettingError
 from azquack.principals.principal import Role
 from azquack.principals.sources import FileSource, Principals, PublicToken, Source, TextSource
-from azquack.tokens import TokenSource
+from azquack.tokens.source import TokenSource
 
 
 def principals_for(settings: Settings, tokens: TokenSource) -> Principals:

@@ -21,7 +21,7 @@ from azquack.replicas.backup import backup
 from azquack.replicas.child import ChildSpec, Ports
 from azquack.replicas.gateway.plan import gateway, node_token
 from azquack.sql import plain
-from azquack.tokens import TokenSource
+from azquack.tokens.source import TokenSource
 
 NODE = "catalog-node"
 GATEWAY = "catalog-gateway"

@@ -16,11 +16,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from azquack.config.settings import PrincipalRole, TokenSourceKind
-from azquack.config.sources import Loaded, load
 from azquack.errors import LakeError, StartError
+
+if TYPE_CHECKING:
+    from azquack.config.sources import Loaded
 
 # A pair has a catalog replica of its own, on loopback, whatever the environment says of another.
 OWN = {
@@ -34,7 +35,11 @@ OWN = {
 
 @dataclass(frozen=True)
 class Running:
-    """A pair that is up. The token is not here: it lies in a file of its own."""
+    """A pair that is up.
+
+    The token of its users is not here: it lies in `token_file`, where it lies in a file. `data_path` is where its data
+    lies, which only a flag may have said.
+    """
 
     uri: str
     catalog_uri: str
@@ -43,6 +48,8 @@ class Running:
     pid: int
     dir: str
     since: str
+    token_file: str = ""
+    data_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,12 +64,16 @@ class LakeDirectory:
         Whoever runs a lake on their own machine is its administrator, unless told otherwise; the catalog is the
         pair's own. Raises `SettingError`.
         """
+        # A slow import, of which who only asks a running pair has no need.
+        from azquack.config.sources import load
+
+        running = self.running()
         defaults = {
             "catalog_dir": self.path / "catalog",
-            "data_path": str(self.path / "data"),
-            "public_role": PrincipalRole.ADMIN,
+            "data_path": (running and running.data_path) or str(self.path / "data"),
+            "public_role": "admin",
             "principals_file": self.path / "principals.json",
-            "token_source": TokenSourceKind.GENERATED,
+            "token_source": "generated",
             "token_dir": self.path / "tokens",
         }
         return load(flags, env_file=env_file, defaults=defaults, fixed=OWN, origin="the pair")

@@ -24,7 +24,7 @@ from azquack.replicas.gateway.plan import gateway, node_token
 from azquack.sql import Statement, literal, plain
 from azquack.storage import storage_for
 from azquack.storage.local import LocalStorage
-from azquack.tokens import TokenSource
+from azquack.tokens.source import TokenSource
 
 NODE = "query-node"
 READER = "query-reader"

@@ -38,7 +38,7 @@ from azquack.process.health import Board
 from azquack.process.pipes import Message
 from azquack.quack.upstream import Session, Upstream
 from azquack.replicas.gateway.state import Replica, ReplicaCollector
-from azquack.tokens import token_source_for
+from azquack.tokens.configured import token_source_for
 
 if TYPE_CHECKING:
     from azquack.gateway.views import LakeViews
