@@ -314,6 +314,9 @@ def differs(session: Session, sql: str, run: bool = True) -> str:
     if isinstance(before, str) and isinstance(after, str):
         # Neither runs; with a name in full DuckDB may find another fault first.
         return ""
+    if isinstance(before, str) and sql.startswith("CREATE VIEW"):
+        # DuckDB binds a view's body by the schema of the view, and finds less there than by names in full.
+        return ""
     if isinstance(before, str) or before != after:
         return f"{before} are scanned, and {after} by {verdict.sql!r}"
     try:
