@@ -351,7 +351,7 @@ def test_files_from_before_a_restore_stay_as_long_as_its_backups(tmp_path: Path)
 # Drafts
 
 WRITING = """
-import sys, time; from pathlib import Path; from azquack import drafts
+import sys, time; from pathlib import Path; from azquack.process import drafts
 with drafts.file(Path(sys.argv[1]) / "name") as out, drafts.directory(Path(sys.argv[1]), ".restoring-") as made:
     out.write(b"half"); (made / "copy").write_bytes(b"half"); out.flush(); print("writing", flush=True)
     time.sleep(600)

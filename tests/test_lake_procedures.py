@@ -20,7 +20,7 @@ ADMIN = Principal("ann", Role.ADMIN, "")
 SETUP = """
 import duckdb, sys
 from pathlib import Path
-from azquack import extensions
+from azquack.lake import extensions
 home = Path(sys.argv[1])
 home.mkdir(exist_ok=True)
 extensions.link_all(home)

@@ -15,6 +15,12 @@ from bench.client import Address
 from bench.contenders.contender import Contender
 from tests import cluster
 
+# What the processes of a replica are called in the figures, by their modules.
+PROCESSES = {
+    "azquack.catalog.backup": "backup",
+    "azquack.node.process": "node",
+    "azquack.replicas.gateway": "gateway",
+}
 PUBLIC, INTERNAL = "public-token-of-the-benchmark", "internal-token-of-the-benchmark"
 
 
@@ -76,7 +82,7 @@ class AzQuack(Contender):
             names[f"{role}: supervisor"] = supervisor
             for child in supervisor.children(recursive=True):
                 module = next((part for part in child.cmdline() if part.startswith("azquack.")), "other")
-                names[f"{role}: {module.removeprefix('azquack.')}"] = child
+                names[f"{role}: {PROCESSES.get(module, module)}"] = child
         return names
 
     def address(self) -> Address:
