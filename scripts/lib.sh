@@ -25,6 +25,17 @@ need_azquack() {
     [ -x "$root/.venv/bin/azquack" ] || err "no .venv in $root: run 'make setup' there first"
 }
 
+# http_get URL: the status of the answer, 000 when none comes within 10 s, and below it the body.
+http_get() {
+    "$root/.venv/bin/python" -c '
+import sys, httpx
+try:
+    answer = httpx.get(sys.argv[1], timeout=10)
+    print(answer.status_code, answer.text, sep="\n")
+except httpx.HTTPError:
+    print("000")' "$1"
+}
+
 # ensure COMMAND...: runs it; ends the script when it fails.
 ensure() {
     "$@" || err "this failed: $*"

@@ -74,7 +74,7 @@ one_replica() {
 health_is_private() {
     # The sidecar has a port of its own that no ingress leads to.
     for path in readyz metrics status; do
-        body=$(curl --silent --max-time 10 "$web/$path" || true)
+        body=$(http_get "$web/$path")
         case $body in
             *'"checks"'* | *azquack_*) note "$web/$path shows the inside" && return 1 ;;
         esac
@@ -100,7 +100,7 @@ reader_cannot_write() {
 
 catalog_is_out_of_reach() {
     # From outside an internal app either has no address or is answered by the environment with 404.
-    code=$(curl --silent --output /dev/null --write-out '%{http_code}' --max-time 10 "https://$catalog_fqdn/quack" || true)
+    code=$(http_get "https://$catalog_fqdn/quack" | head -n 1)
     [ "$code" = 000 ] || [ "$code" = 404 ]
 }
 
@@ -247,7 +247,6 @@ main() {
     need_azd
     need_az
     need_azquack
-    need_cmd curl "install curl"
     uri=$(lake_uri)
     group=$(azd_value AZURE_RESOURCE_GROUP)
     catalog=$(azd_value CATALOG_APP_NAME)

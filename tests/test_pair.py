@@ -206,6 +206,14 @@ def test_a_read_only_lake_refuses_every_write(pair: TempPair, tmp_path: Path) ->
         closed.destroy()
 
 
+# Brings the loopback up: SIOCGIFFLAGS, then SIOCSIFFLAGS with IFF_UP (netdevice(7)).
+UP = (
+    "import fcntl, socket, struct; s = socket.socket(); "
+    "name, flags = struct.unpack('16sh', fcntl.ioctl(s, 0x8913, struct.pack('16sh', b'lo', 0))); "
+    "fcntl.ioctl(s, 0x8914, struct.pack('16sh', name, flags | 1))"
+)
+
+
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare (util-linux) is not installed")
 def test_the_pair_starts_and_serves_with_no_network_at_all(tmp_path: Path) -> None:
     """In a network namespace that has a loopback and nothing else."""
@@ -215,7 +223,7 @@ def test_the_pair_starts_and_serves_with_no_network_at_all(tmp_path: Path) -> No
     python = sys.executable
     script = f"""
         set -e
-        ip link set lo up
+        {python} -c "{UP}"
         ! timeout 5 {python} -c "import socket; socket.create_connection(('192.0.2.1', 80), 2)" 2>/dev/null
         {python} -m azquack up --dir lake --port 0 --demo --detach --json > up.json
         {python} -m azquack sql --format csv 'SELECT count(*) AS n FROM demo.events'

@@ -21,7 +21,6 @@ from pathlib import Path
 from tests.cluster import read_line
 from tests.image.containers import ROOT, Container, missing
 from tests.image.deployment import CATALOG_PORT, NODE_PORT, Deployment, build
-from tests.standins import azurite
 
 
 def traffic(seconds: float, services: set[int]) -> dict[int, int]:
@@ -69,7 +68,7 @@ def main() -> int:
     if arguments.ports:
         print(json.dumps(traffic(arguments.seconds, set(arguments.ports))), flush=True)
         return 0
-    if why := missing() or azurite.missing():
+    if why := missing():
         print(f"idle: {why}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="idle-") as directory:

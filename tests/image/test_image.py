@@ -23,7 +23,6 @@ import pytest
 from tests.cluster import wait_until
 from tests.image.containers import ROOT, missing, run
 from tests.image.deployment import CATALOG_HTTP, QUERY_PORT, SECOND_HTTP, Deployment, build
-from tests.standins import azurite
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -36,7 +35,7 @@ SECRET_OF_THE_BUILDER = "a-token-that-lay-about-where-the-image-was-built"
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image, built once."""
-    if why := missing() or azurite.missing():
+    if why := missing():
         pytest.skip(f"the image is not built: {why}")
     return build(tmp_path_factory.mktemp("source"), SECRET_OF_THE_BUILDER)
 

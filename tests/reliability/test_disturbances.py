@@ -18,7 +18,6 @@ from tests.reliability.disks import small_disk
 from tests.reliability.ledger import Writers
 from tests.reliability.replicas import INTERNAL
 from tests.reliability.table import Row
-from tests.standins import azurite as azurite_module
 from tests.standins import debian
 from tests.standins.azurite import ACCOUNT, KEY, Azurite
 
@@ -64,8 +63,6 @@ def test_a_bad_line_between_query_and_catalog(what: str, lake: Lake, run: Run) -
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Azurite]:
     """Blob Storage of this test's own, with a container."""
-    if why := azurite_module.missing():
-        pytest.skip(why)
     (tmp_path / "azurite").mkdir()
     server = Azurite(tmp_path / "azurite")
     server.start()

@@ -23,11 +23,6 @@ _HERE = Path(__file__).parent / "azurite"
 _LISTENS = re.compile(r"listens on https?://[^:]+:(\d+)")
 
 
-def missing() -> str:
-    """Why Azurite cannot run here, or ''."""
-    return npm.missing("Azurite")
-
-
 def install(environment: Mapping[str, str]) -> Path:
     """Azurite's program."""
     return npm.install(_HERE, environment) / "azurite" / "dist" / "src" / "blob" / "main.js"
@@ -77,7 +72,7 @@ class Azurite:
         """Start it (again, on the same port and blobs) and wait until it listens."""
         program = install(self._environment)
         command = [
-            "node", "--require", str(_HERE / "durable.js"), str(program), "--location", str(self._directory),
+            npm.NODE, "--require", str(_HERE / "durable.js"), str(program), "--location", str(self._directory),
             "--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--silent", "--skipApiVersionCheck",
             "--disableTelemetry",
         ]  # fmt: skip
@@ -87,7 +82,11 @@ class Azurite:
         self._log.write_bytes(b"")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(self._environment)
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=dict(self._environment),
             )
         self.port = wait_until(
             self._listening, lambda: f"Azurite did not listen:\n{self.log_text()}", timeout=60

