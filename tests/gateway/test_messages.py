@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from azquack.gateway.quack.messages import LEAST, MOST, UNKNOWN, Messages
+from azquack.gateway.routing import Node
+from azquack.node.address import NodeAddress
 from azquack.policy.policy import Policy
 from azquack.principals import Principal, Role
 from azquack.quack import wire
@@ -82,3 +86,26 @@ def test_a_user_does_not_set_the_size(role: Role) -> None:
             Principal("adam", role, "f"), sql.format("quack_fetch_batch_chunks")
         ).allowed, sql
     policy.close()
+
+
+def test_who_has_no_more_patience_with_a_node_does_not_wait_for_it_again(start_node: StartNode) -> None:
+    """A node that froze within the gateway's own statement does not answer the end of its session either."""
+    server = start_node("n1")
+    node = Node(NodeAddress("n1", "127.0.0.1", server.port, server.token))
+
+    async def ask() -> None:
+        async with asyncio.timeout(0.5), node.own_session() as session:
+            server.process.send_signal(signal.SIGSTOP)
+            await session.run("SELECT 1")
+
+    async def ask_and_leave() -> None:
+        try:
+            async with asyncio.timeout(30) as all_of_it:
+                with pytest.raises(TimeoutError):
+                    await ask()
+            assert not all_of_it.expired()
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+            await node.upstream.close()
+
+    asyncio.run(ask_and_leave())

@@ -15,6 +15,8 @@ from azquack.quack.upstream import Session, Upstream
 PROBE_SECONDS = 5.0
 PROBE_AGAIN = 2.0
 PROBE_TIMEOUT = 5.0
+# Seconds that the end of a session of the gateway's own may take.
+CLOSE_TIMEOUT = 1.0
 
 
 class Node:
@@ -43,8 +45,10 @@ class Node:
         try:
             yield session
         finally:
-            with suppress(StatementError, UpstreamError):
-                await session.close()
+            # Who has no more patience with the node comes here too, and must not wait for it again.
+            with suppress(StatementError, UpstreamError, WireError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await session.close()
 
     def is_due(self, now: float) -> bool:
         """Whether it should be probed; `now` in seconds of the loop."""
