@@ -34,8 +34,8 @@ Ask = Callable[[str], Awaitable[str]]
 Known = dict[tuple[str, str], str]
 ReadBody = Callable[[Principal, Body], Awaitable[View]]
 """Reads a view for a statement of somebody, and holds nobody else up meanwhile."""
-# Views of which is kept what they say.
-_KEPT = 4096
+# Characters of the texts of which is kept what they say.
+_KEPT = 16 << 20
 
 
 class LakeViews:
@@ -55,6 +55,7 @@ class LakeViews:
         self._seconds = seconds
         self._known: Known = {}
         self._read: dict[Body, View] = {}
+        self._kept = 0
         self._mark = ""
         self._read_at = -math.inf
         self._changes = 0
@@ -78,19 +79,21 @@ class LakeViews:
                 own = session.transaction.open is not None or not self._alone
                 now = await self._seen(session) if own else await self._current(session.node)
                 past: dict[str, Sequence[str]] = {}
-                if len(self._read) > _KEPT:
+                if self._kept > _KEPT:
                     self._read.clear()
+                    self._kept = 0
                 views = Views(now, past, self._read)
                 while True:
-                    for body in views.unread(reads):
-                        self._read[body] = await read(session.principal, body)
-                    if views.unread(reads):
-                        continue
-                    if not (unknown := views.unknown(reads)):
+                    if unread := views.unread(reads):
+                        for body in unread:
+                            self._read[body] = await read(session.principal, body)
+                            self._kept += len(body.sql)
+                    elif unknown := views.unknown(reads):
+                        async with session.node.own_session() as asking:
+                            for name in sorted(unknown):
+                                past[name] = await self._past(name, asking.text)
+                    else:
                         break
-                    async with session.node.own_session() as asking:
-                        for name in sorted(unknown):
-                            past[name] = await self._past(name, asking.text)
         except (StatementError, UpstreamError, WireError, TimeoutError, ValueError) as error:
             # Whoever has no grants may read by themselves all that a view could show; a session that is no more, the
             # statement itself will meet.
