@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from azquack.catalog import epochs
 from azquack.lake import client, lake_id
+from azquack.replicas.local import LakeDirectory, Running
 from tests.cluster import Shell, TempPair, end, read_line, wait_until
 
 
@@ -302,15 +303,32 @@ def test_an_error_of_sql_shows_the_users_statement_and_no_other(pair: TempPair) 
     assert "CREATE TEMP TABLE" not in result.stderr
 
 
-def test_a_pair_whose_data_a_flag_has_placed_is_maintained_there(tmp_path: Path) -> None:
-    pair = TempPair(tmp_path / "lake", "--data-path", str(tmp_path / "elsewhere"))
+@pytest.mark.parametrize("way", ["relative", "absolute"])
+def test_a_pair_whose_data_a_flag_has_placed_is_maintained_there(tmp_path: Path, way: str) -> None:
+    """From whatever directory; a relative path is one of the directory that `up` was run in."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    place = "data of it" if way == "relative" else str(tmp_path / "data of it")
+    pair = TempPair(tmp_path / "lake", "--data-path", place)
     try:
         pair.start()
         assert run_sql(pair, "CREATE TABLE t AS SELECT i FROM range(1000) r(i)").returncode == 0
         done = subprocess.run(
             [sys.executable, "-m", "azquack", "maintain", "--dir", str(pair.directory), "--dry-run", "--json"],
-            capture_output=True, text=True, check=True, timeout=60,
+            capture_output=True, text=True, check=True, timeout=60, cwd=elsewhere,
         )  # fmt: skip
         assert json.loads(done.stdout)["before"]["all_files"] == 1
+        assert not list(elsewhere.iterdir())
     finally:
         pair.destroy()
+
+
+def test_what_a_killed_pair_announced_is_no_word_about_the_next_one(tmp_path: Path) -> None:
+    lake = LakeDirectory(tmp_path)
+    said = Running(
+        "quack:localhost:1", "quack:localhost:2", "http://a", "http://b", 1, "lake", "then", "", "/other"
+    )
+    lake.announce(said)
+    with lake.owned():
+        assert lake.running() is None
+        assert lake.load(env_file=None).settings.data_path == str(tmp_path / "data")

@@ -105,7 +105,7 @@ async def _serve(
             dir=str(lake.path),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             token_file=_token_file(settings),
-            data_path=settings.data_path or "",
+            data_path=_from_anywhere(settings.data_path or ""),
         )
         lake.announce(running)
         if with_demo:
@@ -126,6 +126,11 @@ def _token_file(settings: Settings) -> str:
     ):
         return ""
     return str(settings.token_dir.resolve() / settings.public_token_name)
+
+
+def _from_anywhere(path: str) -> str:
+    """The data path as it reads in any directory."""
+    return path if not path or "://" in path else str(Path(path).expanduser().resolve())
 
 
 def _tell(fd: int, message: dict[str, Any]) -> None:

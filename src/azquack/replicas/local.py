@@ -83,6 +83,10 @@ class LakeDirectory:
         """The log of a pair that runs in the background."""
         return self.path / "up.log"
 
+    @property
+    def _announced(self) -> Path:
+        return self.path / "up.json"
+
     def make(self) -> None:
         """Make what is missing. Raises `LakeError` when the disk does not let us."""
         try:
@@ -106,23 +110,25 @@ class LakeDirectory:
                     f"the lake in {self.path} is up already{who}: "
                     f"attach to it, or stop it with azquack down --dir {self.path}"
                 ) from None
+            # One that was killed has left its own, which is no word about this one.
+            self._announced.unlink(missing_ok=True)
             try:
                 yield
             finally:
-                (self.path / "up.json").unlink(missing_ok=True)
+                self._announced.unlink(missing_ok=True)
 
     def announce(self, running: Running) -> None:
         """Say where the pair listens."""
         draft = self.path / ".up.json"
         draft.write_text(json.dumps(asdict(running), indent=2) + "\n")
-        draft.replace(self.path / "up.json")
+        draft.replace(self._announced)
 
     def running(self) -> Running | None:
         """The pair that is up in this directory, or None."""
         if not self._held():
             return None
         with suppress(OSError, ValueError, TypeError):
-            return Running(**json.loads((self.path / "up.json").read_text()))
+            return Running(**json.loads(self._announced.read_text()))
         return None
 
     def stop(self, patience: float) -> bool:
