@@ -7,13 +7,17 @@ import json
 import os
 import pty
 import random
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from azquack.cli.statements import statements
 from azquack.errors import SettingError
@@ -45,6 +49,21 @@ def test_a_text_is_split_where_statements_end_and_nowhere_else() -> None:
         assert statements(";".join(made), {}) == [each.strip() for each in told]
 
 
+ODD = st.sampled_from(list("$?;'\"-/*\\ \n\0a1_é😀\ud800")) | st.sampled_from(PIECES)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ODD, max_size=12).map("".join))
+def test_no_text_ends_in_anything_but_statements_or_a_sentence(text: str) -> None:
+    said, made = "", []
+    try:
+        made = statements(text, {})
+    except SettingError as error:
+        said = str(error)
+    assert len(said.splitlines()) <= 1
+    assert all(each == each.strip() and each in text for each in made)
+
+
 @pytest.mark.parametrize("value", ["", "5", "it's", "$a", ";", "é", "\n", "'", "$$"])
 def test_a_parameter_is_a_literal_wherever_it_stands(value: str) -> None:
     for text in (
@@ -56,7 +75,7 @@ def test_a_parameter_is_a_literal_wherever_it_stands(value: str) -> None:
     ):
         [made] = statements(text, {"a": value})
         assert duckdb.execute(made).fetchall() == [(value,)]
-    [made] = statements("SELECT $1 || '$a' || $2", {"1": value, "2": "x"})
+    [made] = statements("SELECT $1/**/ || '$a' || $2 -- $3", {"1": value, "2": "x"})
     assert duckdb.execute(made).fetchall() == [(f"{value}$ax",)]
 
 
@@ -161,3 +180,39 @@ def test_a_file_is_replaced_only_by_a_whole_result(pair: TempPair, tmp_path: Pat
     assert run(pair, "--format", "csv", "--file", file, "SELECT 1 AS a").returncode == 0
     assert file.read_text() == "a\n1\n"
     assert [each.name for each in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_file_that_is_replaced_keeps_its_place_and_who_may_read_it(
+    pair: TempPair, tmp_path: Path, kind: str, mode: int
+) -> None:
+    file, link = tmp_path / "rows.csv", tmp_path / "link.csv"
+    file.write_text("secret")
+    file.chmod(mode)
+    link.symlink_to(file)
+    given = file if kind == "file" else link
+    assert run(pair, "--format", "csv", "--file", given, "SELECT 1 AS a").returncode == 0
+    assert file.read_text() == "a\n1\n"
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_a_pipe_is_written_to_and_stays_one(pair: TempPair, tmp_path: Path, format: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_bytes)
+        assert run(pair, "--format", format, "--file", pipe, "SELECT 1 AS a").returncode == 0
+        assert read.result(timeout=30).startswith(b"a\n1" if format == "csv" else b"PAR1")
+    assert pipe.is_fifo()
+
+
+def test_sql_that_is_no_utf8_is_refused_in_a_sentence(pair: TempPair) -> None:
+    command: list[str | bytes | Path] = [sys.executable, "-m", "azquack", "sql", "--dir", pair.directory]
+    wrong = b"SELECT '\xff'"
+    for more, piped in (([wrong], b""), ([b"-"], wrong), ([b"SELECT $a", b"--param", b"a=\xff"], b"")):
+        refused = subprocess.run([*command, *more], input=piped, capture_output=True, check=False, timeout=60)
+        assert refused.returncode == 2
+        assert refused.stderr == b"azquack: the SQL, or the value of a parameter, is no valid UTF-8\n"

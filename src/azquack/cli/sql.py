@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,7 +65,7 @@ def sql(
 
     Each statement runs by itself, in turn; the first that fails is the last.
     """
-    todo = statements(sys.stdin.read() if statement == "-" else statement, _parameters(param or []))
+    todo = statements(_text(statement), _parameters(param or []))
     if not todo:
         raise SettingError("there is no statement in the SQL")
     if format is Format.PARQUET:
@@ -85,6 +85,13 @@ def sql(
             raise AzQuackError(str(error).rsplit(f"LINE 1: {KEEP}", 1)[0].strip()) from None
 
 
+def _text(statement: str) -> str:
+    if statement != "-":
+        return statement
+    # What is no UTF-8 is told where the text is read.
+    return sys.stdin.buffer.read().decode(errors="surrogateescape")
+
+
 def _parameters(given: list[str]) -> Mapping[str, str]:
     pairs = [each.partition("=") for each in given]
     for name, sign, _ in pairs:
@@ -97,27 +104,32 @@ def _parameters(given: list[str]) -> Mapping[str, str]:
 def _output(file: Path | None, format: Format) -> Iterator[Path | TextIO]:
     """Where the rows go: a stream of text, or the path of a new file that is put into its place at the end.
 
-    It is there before anything runs: a result that cannot be written would be lost.
+    It is there before anything runs: a result that cannot be written would be lost. What is no plain file, a pipe or a
+    device, is written to and stays what it is.
     """
     if file is None and format is not Format.PARQUET:
         yield sys.stdout
         return
-    if file is not None and (file.is_dir() or not os.access(file.absolute().parent, os.W_OK | os.X_OK)):
+    file = file and file.resolve()
+    replaced = file is not None and (file.is_file() or not file.exists())
+    if file is not None and (file.is_dir() or not os.access(file.parent if replaced else file, os.W_OK)):
         raise SettingError(
-            f"--file {file} cannot be written: its directory is not there, or not yours to write"
+            f"--file {file} cannot be written: it is a directory, or in none that is yours to write"
         )
-    with TemporaryDirectory(prefix=".azquack-", dir=file.absolute().parent if file else None) as scratch:
+    with TemporaryDirectory(prefix=".azquack-", dir=file.parent if file and replaced else None) as scratch:
         draft = Path(scratch) / "rows"
         if format is Format.PARQUET:
             yield draft
         else:
             with draft.open("w", newline="") as out:
                 yield out
-        if file is not None:
+        if file and replaced:
+            if file.exists():
+                shutil.copymode(file, draft)
             draft.replace(file)
             return
-        with draft.open("rb") as rows:
-            shutil.copyfileobj(rows, sys.stdout.buffer)
+        with draft.open("rb") as rows, file.open("wb") if file else nullcontext(sys.stdout.buffer) as out:
+            shutil.copyfileobj(rows, out)
 
 
 def _write(rows: duckdb.DuckDBPyRelation, format: Format, place: Path | TextIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from azquack.errors import SettingError
 from azquack.sql import literal
 
 _OPERATOR = duckdb.token_type.operator
+# A token reaches to the next one, over blanks and comments.
+_WORD = re.compile(r"\w*")
+_NUMBERED = re.compile(r"\$(\d+)")
 _NAMES = (duckdb.token_type.identifier, duckdb.token_type.keyword)
 
 
@@ -25,8 +29,12 @@ class _Token(NamedTuple):
 def statements(text: str, parameters: Mapping[str, str]) -> list[str]:
     """The statements of `text`, with each `$name` replaced by the value of `parameters`, as a quoted literal.
 
-    Raises `SettingError` for a parameter that has no value, and for a value that no parameter needs.
+    Raises `SettingError` for a parameter without a value, for a value that no parameter needs, and for what is no text.
     """
+    try:
+        "".join((text, *parameters.values())).encode()
+    except UnicodeEncodeError:
+        raise SettingError("the SQL, or the value of a parameter, is no valid UTF-8") from None
     made, current, used = [], "", set()
     tokens = list(_tokens(text))
     skip = False
@@ -67,9 +75,9 @@ def _parameter(token: _Token, after: _Token) -> str:
     if token.text.startswith("?"):
         raise SettingError("a parameter needs a name here: write $name for ?, and give --param name=VALUE")
     if token.text == "$" and after.kind in _NAMES:
-        return after.text.split(maxsplit=1)[0]
-    digits = token.text[1:].rstrip()
-    return digits if token.text.startswith("$") and digits.isdecimal() else ""
+        return _WORD.match(after.text)[0]  # type: ignore[index]
+    number = _NUMBERED.match(token.text)
+    return number[1] if number else ""
 
 
 def _says_something(statement: str) -> bool:
