@@ -1,6 +1,6 @@
 """A process full of clients: `python -m bench.worker`, told by JSON lines what to do, until its input ends.
 
-First line: the address. Then jobs, see `crew.Crew`. Its answers are JSON lines as well.
+First line: the address. Then jobs, see `workers.Workers`. Its answers are JSON lines as well.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ param publicToken string = ''
 @secure()
 param internalToken string = ''
 
-@description('Optional. The book of principals to write, as JSON. Empty: the one in the vault stays as it is.')
+@description('Optional. The list of principals to write, as JSON. Empty: the one in the vault stays as it is.')
 @secure()
 param principals string = ''
 

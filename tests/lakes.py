@@ -12,7 +12,7 @@ from azquack.config.settings import Settings
 from azquack.lake import extensions
 from azquack.lake.metadata import Metadata
 from azquack.node.process import Node
-from azquack.replicas.query import node_plan
+from azquack.replicas.query import node_config
 from azquack.sql import literal
 from azquack.storage import Storage, storage_for
 from azquack.tokens.source import TokenSource
@@ -55,11 +55,11 @@ def query_node(home: Path, settings: Settings, tokens: TokenSource) -> Iterator[
     """The DuckDB of a query replica, opened and locked down as its process does it, but not serving."""
     storage_for(settings).prepare()
     home.mkdir()
-    plan = node_plan(settings, tokens)
-    node = Node(plan, home)
+    config = node_config(settings, tokens)
+    node = Node(config, home)
     node.open()
     try:
-        for each in plan.lockdown:
+        for each in config.lockdown:
             node.run(each)
         yield node
     finally:

@@ -73,7 +73,7 @@ class AzurePair:
         for process in self._processes:
             parent = psutil.Process(process.pid)
             for each in (parent, *parent.children(recursive=True)):
-                # A look at the catalog may have ended meanwhile.
+                # A backup run may have ended meanwhile.
                 with suppress(psutil.NoSuchProcess):
                     yield " ".join(each.cmdline())
 

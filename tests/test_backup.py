@@ -24,12 +24,12 @@ import pytest
 
 from azquack.catalog import epochs
 from azquack.catalog.backup.backups import Backups
-from azquack.catalog.backup.looks import Looks
 from azquack.catalog.backup.manifest import Manifest, parse
 from azquack.catalog.backup.note import Note
 from azquack.catalog.backup.places import BlobPlace, DirectoryPlace, Place, place_for
 from azquack.catalog.backup.retention import Retention
-from azquack.catalog.backup.standing import Standing
+from azquack.catalog.backup.runner import Runner
+from azquack.catalog.backup.status import BackupStatus
 from azquack.catalog.check import checks
 from azquack.catalog.lease.grant import Grant, now
 from azquack.cli.site import site
@@ -555,7 +555,7 @@ def test_a_quiet_catalog_says_that_its_backup_is_fresh(scheduled: TempPair, home
     )
     process = backup_process(scheduled)
     assert process is not None
-    wait_until(lambda: process.children() == [], "a look goes on for ever")
+    wait_until(lambda: process.children() == [], "a run goes on for ever")
     assert not has_duckdb(process)
     rested = time.time()
     age = partial(metric, scheduled, "azquack_backup_age_seconds")
@@ -616,14 +616,14 @@ class BackupProcess:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         file = epochs.newest(pair.directory / "catalog")
-        plan = {"op": "plan", "name": "catalog-backup", "log_level": "debug"}
-        look = {
+        config = {"op": "configure", "name": "catalog-backup", "log_level": "debug"}
+        run = {
             "uri": catalog.uri,
             "token": catalog.token.get_secret_value(),
             "settings": {"backup_to": str(place)},
         }
         self.send({
-            **plan, "every": every, "files": [f"{file}{suffix}" for suffix in epochs.PARTS], "look": plan | look,
+            **config, "every": every, "files": [f"{file}{suffix}" for suffix in epochs.PARTS], "run": config | run,
         })  # fmt: skip
 
     @property
@@ -642,34 +642,34 @@ class BackupProcess:
         """Tell it that the replica holds the catalog for so long."""
         self.send({"op": "state", "lease": Grant(1, now() + seconds).to_message()})
 
-    def standing(self) -> Standing:
+    def status(self) -> BackupStatus:
         """As it reported last."""
-        return Standing(**self._reports[-1]["backup"]) if self._reports else Standing()
+        return BackupStatus(**self._reports[-1]["backup"]) if self._reports else BackupStatus()
 
-    def look(self) -> psutil.Process | None:
-        """The look that is under way."""
+    def run(self) -> psutil.Process | None:
+        """The run that is under way."""
         return next(iter(self.process.children()), None)
 
-    def look_with_a_copy(self) -> psutil.Process:
-        """The look under way, once it has copied the catalog: it waits to hear that the replica owns that."""
+    def run_with_a_copy(self) -> psutil.Process:
+        """The run under way, once it has copied the catalog: it waits to hear that the replica owns that."""
 
         def copied() -> psutil.Process | None:
-            look = self.look()
+            run = self.run()
             files = [str(each) for each in self.scratch.glob("*/catalog.duckdb")]
-            opened = {each.path for each in look.open_files()} if look else set()
-            return look if files and not opened.intersection(files) else None
+            opened = {each.path for each in run.open_files()} if run else set()
+            return run if files and not opened.intersection(files) else None
 
-        look: psutil.Process = wait_until(copied, "the catalog is not copied")
-        return look
+        run: psutil.Process = wait_until(copied, "the catalog is not copied")
+        return run
 
     def rest(self, sentence: str) -> None:
         """Wait until it found five times in a row that there is nothing to look at."""
         seen: set[float] = set()
 
         def at_rest() -> bool:
-            if self.look() is not None:
+            if self.run() is not None:
                 seen.clear()
-            seen.add(self.standing().checked)
+            seen.add(self.status().checked)
             return len(seen) > 5
 
         wait_until(at_rest, sentence)
@@ -707,71 +707,71 @@ def test_a_catalog_is_looked_at_once_it_changes_and_at_rest_no_duckdb_runs(
     process: BackupProcess, pair: TempPair, home: Path
 ) -> None:
     # So that what is not found at rest would be found.
-    assert has_duckdb(process.look_with_a_copy())
+    assert has_duckdb(process.run_with_a_copy())
     process.own(600)
-    wait_until(lambda: process.standing().taken == 1, "no backup was taken")
+    wait_until(lambda: process.status().taken == 1, "no backup was taken")
     process.rest("an unchanged catalog is looked at over and over")
     assert process.process.children() == []
     assert not has_duckdb(process.process)
     assert process.process.memory_full_info().pss < 15e6
-    before = process.standing()
+    before = process.status()
     assert before.checked > before.last
 
     run(pair, home, "INSERT INTO looked_at VALUES (1)")
-    wait_until(lambda: process.standing().taken == 2, "what was written is not backed up")
+    wait_until(lambda: process.status().taken == 2, "what was written is not backed up")
     process.rest("the changed catalog is looked at over and over")
     assert len(process.backups.listed()) == 2
-    # Whatever is in the files without a new snapshot costs a look, and no backup.
+    # Whatever is in the files without a new snapshot costs a run, and no backup.
     os.utime(epochs.newest(pair.directory / "catalog"))
-    wait_until(process.look, "files that changed are not looked at")
+    wait_until(process.run, "files that changed are not looked at")
     process.rest("the catalog of before is looked at over and over")
-    assert process.standing().taken == 2
+    assert process.status().taken == 2
     assert list(process.scratch.iterdir()) == []
 
 
 def test_what_was_copied_by_one_that_lost_the_catalog_is_no_backup(process: BackupProcess) -> None:
-    process.look_with_a_copy()
+    process.run_with_a_copy()
     process.own(-1)
-    wait_until(lambda: process.standing().failed == 1, "one that owns no catalog backs it up")
-    assert "this replica does not own the catalog any more" in process.standing().problem
+    wait_until(lambda: process.status().failed == 1, "one that owns no catalog backs it up")
+    assert "this replica does not own the catalog any more" in process.status().problem
     assert process.backups.place.names() == []
     process.own(600)
-    wait_until(lambda: process.standing().taken == 1, "no backup was taken by the owner")
-    assert process.standing().problem == ""
+    wait_until(lambda: process.status().taken == 1, "no backup was taken by the owner")
+    assert process.status().problem == ""
 
 
 def test_a_killed_look_is_a_failed_backup_and_the_next_one_succeeds(process: BackupProcess) -> None:
-    process.look_with_a_copy().kill()
-    wait_until(lambda: process.standing().failed == 1, "nobody noticed that the look is dead")
+    process.run_with_a_copy().kill()
+    wait_until(lambda: process.status().failed == 1, "nobody noticed that the run is dead")
     sentence = "the process that takes it ended with SIGKILL"
-    assert process.standing().problem == sentence
+    assert process.status().problem == sentence
     process.own(600)
-    wait_until(lambda: process.standing().taken == 1, lambda: f"no backup after the kill:\n{process.log()}")
-    assert process.standing().problem == ""
+    wait_until(lambda: process.status().taken == 1, lambda: f"no backup after the kill:\n{process.log()}")
+    assert process.status().problem == ""
     assert sentence in process.log()
     assert "Traceback" not in process.log()
-    wait_until(lambda: list(process.scratch.iterdir()) == [], "the copy of the killed look stays")
+    wait_until(lambda: list(process.scratch.iterdir()) == [], "the copy of the killed run stays")
 
 
-def test_a_look_ends_with_the_process_that_started_it(process: BackupProcess) -> None:
-    look = process.look_with_a_copy()
+def test_a_run_ends_with_the_process_that_started_it(process: BackupProcess) -> None:
+    run = process.run_with_a_copy()
     process.kill()
-    wait_until(lambda: not look.is_running(), "the look lives on")
+    wait_until(lambda: not run.is_running(), "the run lives on")
 
 
-def test_a_look_that_hangs_is_ended(tmp_path: Path) -> None:
+def test_a_run_that_hangs_is_ended(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        plan = {
-            "op": "plan", "name": "n", "log_level": "info", "token": "t",
+        config = {
+            "op": "configure", "name": "n", "log_level": "info", "token": "t",
             "uri": f"quack:127.0.0.1:{silent.getsockname()[1]}", "settings": {"backup_to": str(tmp_path)},
         }  # fmt: skip
-        looks = Looks(plan, lambda: None, patience=2)
+        runner = Runner(config, lambda: None, timeout=2)
         with pytest.raises(BackupError, match="it did not end within 2 s"):
-            list(looks.look("known"))
+            list(runner.run("known"))
 
 
-def test_a_look_under_way_ends_before_a_stop(process: BackupProcess) -> None:
-    process.look_with_a_copy()
+def test_a_run_under_way_ends_before_a_stop(process: BackupProcess) -> None:
+    process.run_with_a_copy()
     process.send({"op": "stop"})
     process.own(600)
     process.stopped()

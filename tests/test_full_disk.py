@@ -25,14 +25,14 @@ def test_a_full_place_is_named_with_what_fails_and_what_to_do(tmp_path: Path, na
     with small_disk(tmp_path / "small") as disk:
         places = Room({name: disk.path})
         check = f"room-{name}"
-        assert places.look() == {check: ""}
+        assert places.measure() == {check: ""}
         disk.fill()
-        problem = places.look()[check]
+        problem = places.measure()[check]
         assert str(disk.path) in problem
         assert "make room" in problem
         assert full_by_metric(places) == {name: 1}
         disk.free()
-        assert places.look() == {check: ""}
+        assert places.measure() == {check: ""}
         assert full_by_metric(places) == {name: 0}
         assert not list(disk.path.iterdir())
 

@@ -85,7 +85,7 @@ class Kept:
         try:
             assert await owned.take()
             self.home.mkdir(exist_ok=True)
-            node = Node(catalog.node_plan(settings, "x" * 16, owned.file, owned.places), self.home)
+            node = Node(catalog.node_config(settings, "x" * 16, owned.file, owned.places), self.home)
             # Beside the loop, which renews the lease.
             await asyncio.to_thread(node.open)
             await owned.settle(node.lake)

@@ -342,7 +342,7 @@ def test_a_catalog_from_before_the_epochs_is_adopted_once_it_serves(tmp_path: Pa
     epochs.settle(first)
     assert not (tmp_path / epochs.FILE).exists()
     assert (tmp_path / f"{epochs.FILE}.before-epochs").exists()
-    assert epochs.home(first) == tmp_path
+    assert epochs.directory_of(first) == tmp_path
     with duckdb.connect(str(first)) as connection:
         assert connection.execute("FROM t").fetchall() == [(1,)]
 

@@ -1,4 +1,4 @@
-"""Who comes in: books of hashed tokens, JWTs of a real issuer's keys, and the commands that edit them."""
+"""Who comes in: lists of hashed tokens, JWTs of a real issuer's keys, and the commands that edit them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 from azquack.cli.principal import principal
 from azquack.errors import SettingError, TokenError
-from azquack.principals import FileSource, Grant, Principals, PublicToken, Role, TextSource, book
+from azquack.principals import FileSource, Grant, Principals, PublicToken, Role, TextSource, principal_list
 from azquack.principals.jwt import JwtSource, Keys
 
 ISSUER, AUDIENCE = "https://login.example/tenant", "api://azquack"
@@ -34,7 +34,7 @@ HS_KEY = "0123456789abcdef0123456789abcdef"
 
 
 def added(path: Path, name: str, role: Role = Role.READER) -> str:
-    return book.edit(path, lambda known: book.add(known, name, role))
+    return principal_list.edit(path, lambda known: principal_list.add(known, name, role))
 
 
 def test_a_token_lets_its_principal_in_and_no_other_does(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_revoking_ends_sessions_at_once(tmp_path: Path) -> None:
     source = FileSource(path)
     found = source.authenticate(token)
     assert found is not None
-    book.edit(path, lambda known: (book.revoke(known, "ann"), None))
+    principal_list.edit(path, lambda known: (principal_list.revoke(known, "ann"), None))
     assert source.current("ann", found.fingerprint) is None
     assert source.authenticate(token) is None
 
@@ -77,7 +77,7 @@ def test_rotating_ends_the_sessions_of_the_old_token_only(tmp_path: Path) -> Non
     old = added(path, "ann")
     source = FileSource(path)
     before = source.authenticate(old)
-    new = book.edit(path, lambda known: book.rotate(known, "ann"))
+    new = principal_list.edit(path, lambda known: principal_list.rotate(known, "ann"))
     after = source.authenticate(new)
     assert before is not None
     assert after is not None
@@ -94,12 +94,12 @@ def test_a_grant_reaches_a_session_that_is_open(tmp_path: Path) -> None:
     assert found is not None
     assert found.may("select", "demo", "t")
     given = Grant.parse("select on demo.*")
-    book.edit(path, lambda known: (book.grant(known, "ann", given), None))
+    principal_list.edit(path, lambda known: (principal_list.grant(known, "ann", given), None))
     narrowed = source.current("ann", found.fingerprint)
     assert narrowed is not None
     assert narrowed.may("select", "Demo", "T")
     assert not narrowed.may("select", "main", "t")
-    book.edit(path, lambda known: (book.ungrant(known, "ann", given), None))
+    principal_list.edit(path, lambda known: (principal_list.ungrant(known, "ann", given), None))
     nothing = source.current("ann", found.fingerprint)
     assert nothing is not None
     assert not nothing.may("select", "demo", "t")
@@ -141,10 +141,12 @@ def test_a_book_that_cannot_be_read_says_so_in_a_sentence(text: str) -> None:
         TextSource(lambda: text)
 
 
-def test_a_book_read_back_is_the_same() -> None:
-    known, _ = book.add(book.Book(), "ann", Role.WRITER, (Grant.parse("select,insert on Demo.Events"),))
-    known, _ = book.add(known, "bob", Role.ADMIN)
-    assert book.Book.parse(known.text()) == known
+def test_a_list_read_back_is_the_same() -> None:
+    known, _ = principal_list.add(
+        principal_list.PrincipalList(), "ann", Role.WRITER, (Grant.parse("select,insert on Demo.Events"),)
+    )
+    known, _ = principal_list.add(known, "bob", Role.ADMIN)
+    assert principal_list.PrincipalList.parse(known.text()) == known
 
 
 ODD = [
@@ -187,30 +189,30 @@ PLACES = [
 def test_what_is_taken_into_a_book_can_be_read_from_it(
     tmp_path: Path, name: str, place: str, people: tuple[str, ...]
 ) -> None:
-    file = tmp_path / "book.json"
+    file = tmp_path / "principals.json"
     for each in people:
-        book.edit(file, partial(book.add, name=each, role=Role.READER))
-    before = book.read(file)
+        principal_list.edit(file, partial(principal_list.add, name=each, role=Role.READER))
+    before = principal_list.read(file)
     said = ""
     try:
         given = Grant.parse(f"select on {place}")
-        book.edit(file, lambda known: book.add(known, name, Role.WRITER, (given,)))
+        principal_list.edit(file, lambda known: principal_list.add(known, name, Role.WRITER, (given,)))
     except (SettingError, TokenError) as error:
         said = str(error)
     assert "\n" not in said
     if said:
-        assert book.read(file) == before
+        assert principal_list.read(file) == before
     else:
-        assert book.read(file).find(name).grants == (given,)
+        assert principal_list.read(file).find(name).grants == (given,)
 
 
 def test_a_text_source_reads_anew_only_when_told() -> None:
-    known, token = book.add(book.Book(), "ann", Role.READER)
+    known, token = principal_list.add(principal_list.PrincipalList(), "ann", Role.READER)
     texts = [known.text()]
     source = TextSource(lambda: texts[-1])
     found = source.authenticate(token)
     assert found is not None
-    texts.append(book.revoke(known, "ann").text())
+    texts.append(principal_list.revoke(known, "ann").text())
     assert source.current("ann", found.fingerprint) == found
     source.refresh()
     assert source.current("ann", found.fingerprint) is None
@@ -546,4 +548,4 @@ def test_two_edits_at_once_lose_nothing(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(book.read(path).records) == 20
+    assert len(principal_list.read(path).records) == 20

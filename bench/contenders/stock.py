@@ -35,9 +35,11 @@ class Stock(Contender):
         catalog = f"quack:127.0.0.1:{catalog_port}"
         self._port = self._serve("query", {"catalog": catalog, "data": f"{self.data}/"})
 
-    def _serve(self, name: str, plan: dict[str, object]) -> int:
-        plan |= {"port": free_port(), "token": TOKEN, "home": self.home}
-        return int(self.spawn(name, [sys.executable, "-m", "bench.contenders.stock_node"], json.dumps(plan)))
+    def _serve(self, name: str, config: dict[str, object]) -> int:
+        config |= {"port": free_port(), "token": TOKEN, "home": self.home}
+        return int(
+            self.spawn(name, [sys.executable, "-m", "bench.contenders.stock_node"], json.dumps(config))
+        )
 
     def address(self) -> Address:
         return Address("quack", self.home, uri=f"quack:127.0.0.1:{self._port}", token=TOKEN)

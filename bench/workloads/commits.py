@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench.contenders import Contender
-from bench.crew import Crew, Sample
+from bench.workers import Sample, Workers
 from bench.workloads.workload import Figure, Figures, Measure, Workload, WrongAnswerError
 
 CLIENTS = (1, 4, 16)
@@ -71,23 +71,23 @@ class Commits(Workload):
         contender.make(*TABLES)
         contender.start()
         with ExitStack() as stack:
-            crews = {}
+            workers = {}
             if contender.address().shared:
-                # One process holds the file, so one crew is all crews.
-                most = stack.enter_context(Crew(contender.address(), max(CLIENTS)))
-                crews = dict.fromkeys(CLIENTS, most)
+                # One process holds the file, so one pool of workers serves all.
+                most = stack.enter_context(Workers(contender.address(), max(CLIENTS)))
+                workers = dict.fromkeys(CLIENTS, most)
             else:
-                crews = {many: stack.enter_context(Crew(contender.address(), many)) for many in CLIENTS}
-            yield lambda: self._measure(crews)
+                workers = {many: stack.enter_context(Workers(contender.address(), many)) for many in CLIENTS}
+            yield lambda: self._measure(workers)
 
-    def _measure(self, crews: dict[int, Crew]) -> Figures:
+    def _measure(self, pools: dict[int, Workers]) -> Figures:
         figures: dict[str, Figure] = {}
         for shape in SHAPES:
             for clients in shape.clients:
-                crew = crews[clients]
-                before = int(crew.rows(shape.count)[0][0])
-                sample = crew.measure(*shape.texts, seconds=self.size.seconds, clients=clients)
-                applied = int(crew.rows(shape.count)[0][0]) - before
+                workers = pools[clients]
+                before = int(workers.rows(shape.count)[0][0])
+                sample = workers.measure(*shape.texts, seconds=self.size.seconds, clients=clients)
+                applied = int(workers.rows(shape.count)[0][0]) - before
                 figures |= _figures(f"{shape.name}, {clients} client{'s' * (clients > 1)}", sample, applied)
         return figures
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.contenders import AzQuack, Contender
-from bench.crew import Crew
+from bench.workers import Workers
 from bench.workloads.workload import Figure, Figures, Measure, Workload, WrongAnswerError
 
 CLIENTS = 16
@@ -41,9 +41,9 @@ class Nodes(Workload):
             contender.flags = ("--query-nodes", str(nodes))
             contender.start()
             try:
-                with Crew(contender.address(), CLIENTS) as crew:
+                with Workers(contender.address(), CLIENTS) as workers:
                     for name, sql in (("selective", LIGHT), ("all rows", HEAVY)):
-                        sample = crew.measure((sql,), seconds=2 * self.size.seconds)
+                        sample = workers.measure((sql,), seconds=2 * self.size.seconds)
                         if sample.failures:
                             raise WrongAnswerError(f"{nodes} nodes: {sample.failure}")
                         label = f"{name}, {nodes} node{'s' * (nodes > 1)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from bench.contenders import Contender
-from bench.crew import Crew, Sample
+from bench.workers import Sample, Workers
 from bench.workloads.workload import Figure, Figures, Measure, Workload, WrongAnswerError, check
 
 CLIENTS = (1, 16, 64)
@@ -35,19 +35,19 @@ class Queries(Workload):
         contender.make(*TABLES)
         contender.start()
         with ExitStack() as stack:
-            most = stack.enter_context(Crew(contender.address(), max(CLIENTS)))
+            most = stack.enter_context(Workers(contender.address(), max(CLIENTS)))
             # One client has a process of its own, unless one process holds the file.
-            one = most if contender.address().shared else stack.enter_context(Crew(contender.address()))
+            one = most if contender.address().shared else stack.enter_context(Workers(contender.address()))
             rows = ROWS // 1000
             expected = [rows, sum(7 + 1000 * number for number in range(rows))]
             check("the sum", most.rows(READ.replace("{n}", "7"))[0], expected)
             yield lambda: self._measure(one, most)
 
-    def _measure(self, one: Crew, most: Crew) -> Figures:
+    def _measure(self, one: Workers, most: Workers) -> Figures:
         figures: dict[str, Figure] = {}
         for clients in CLIENTS:
-            crew = one if clients == 1 else most
-            sample = crew.measure((READ,), seconds=self.size.seconds, clients=clients)
+            workers = one if clients == 1 else most
+            sample = workers.measure((READ,), seconds=self.size.seconds, clients=clients)
             figures |= _figures(f"{clients} client{'s' * (clients > 1)}", sample)
         before = int(most.rows("SELECT count(*) FROM trickle")[0][0])
         mixed = ((WRITE,), (READ,), (READ,), (READ,))

@@ -17,7 +17,7 @@ make_secrets() {
         printf 'LAKE_NEW_PUBLIC_TOKEN="%s"\n' "$(new_token)" >>"$file"
     has_line internal-token "$1" || [ -n "${LAKE_NEW_INTERNAL_TOKEN:-}" ] ||
         printf 'LAKE_NEW_INTERNAL_TOKEN="%s"\n' "$(new_token)" >>"$file"
-    # An empty book, so that the query role may be given the secret: `azquack principal` fills it.
+    # An empty list, so that the query role may be given the secret: `azquack principal` fills it.
     has_line principals "$1" || [ -n "${LAKE_NEW_PRINCIPALS:-}" ] ||
         printf "LAKE_NEW_PRINCIPALS='%s'\n" '{"principals": []}' >>"$file"
     if [ -s "$file" ]; then

@@ -1,5 +1,5 @@
 metadata name = 'Key Vault'
-metadata description = 'The vault with the two tokens and the book of principals. Each identity may read only the secrets that its role needs.'
+metadata description = 'The vault with the two tokens and the list of principals. Each identity may read only the secrets that its role needs.'
 
 @description('Required. Name of the vault.')
 @minLength(3)
@@ -33,7 +33,7 @@ param publicToken string = ''
 @secure()
 param internalToken string = ''
 
-@description('Optional. The book of principals to write, as JSON. Empty: the one in the vault stays as it is.')
+@description('Optional. The list of principals to write, as JSON. Empty: the one in the vault stays as it is.')
 @secure()
 param principals string = ''
 
@@ -43,7 +43,7 @@ param publicTokenName string = 'public-token'
 @description('Optional. Name of the secret with the internal token.')
 param internalTokenName string = 'internal-token'
 
-@description('Optional. Name of the secret with the book of principals.')
+@description('Optional. Name of the secret with the list of principals.')
 param principalsName string = 'principals'
 
 @description('Optional. Refuse purging for the time of soft delete. With it, `azd down --purge` cannot free the name.')

@@ -35,10 +35,10 @@ def start_node(children: list[Child]) -> StartNode:
 
 @pytest.fixture
 def start_gateway(children: list[Child]) -> StartGateway:
-    """Starts a gateway: `start_gateway(*nodes, **plan)`."""
+    """Starts a gateway: `start_gateway(*nodes, **config)`."""
 
-    def start(*nodes: NodeProcess, **plan: Any) -> GatewayProcess:
-        gateway = GatewayProcess(*nodes, **plan)
+    def start(*nodes: NodeProcess, **config: Any) -> GatewayProcess:
+        gateway = GatewayProcess(*nodes, **config)
         children.append(gateway)
         return gateway
 

@@ -47,7 +47,7 @@ class Child:
         self,
         module: str,
         *args: str,
-        plan: dict[str, Any] | None = None,
+        config: dict[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.process = subprocess.Popen(
@@ -60,8 +60,8 @@ class Child:
         )
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
-        if plan is not None:
-            self._write(plan)
+        if config is not None:
+            self._write(config)
         self.port = int(self.line(f"{module} did not start to serve"))
 
     def _read(self) -> None:
@@ -130,9 +130,9 @@ class NodeProcess(Child):
 class GatewayProcess(Child):
     """A gateway before `nodes`."""
 
-    def __init__(self, *nodes: NodeProcess, **plan: Any) -> None:
-        plan = {"nodes": [node.address for node in nodes], "secret": SECRET, "principals": PEOPLE} | plan
-        super().__init__("tests.gateway.run_gateway", plan=plan, environment=malloc.BUFFERS)
+    def __init__(self, *nodes: NodeProcess, **config: Any) -> None:
+        config = {"nodes": [node.address for node in nodes], "secret": SECRET, "principals": PEOPLE} | config
+        super().__init__("tests.gateway.run_gateway", config=config, environment=malloc.BUFFERS)
 
 
 class Client:

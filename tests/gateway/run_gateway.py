@@ -1,8 +1,8 @@
-"""A gateway in a process of its own: `python -m tests.gateway.run_gateway` reads its plan from standard input.
+"""A gateway in a process of its own: `python -m tests.gateway.run_gateway` reads its config from standard input.
 
 The first line is `{"nodes": [...], "secret": …, "limits": {...}, "principals": {token: [name, role]},
-"book": path or null, "native_names": bool, "audit": path or null, "policy": bool, "group_commit": bool,
-"only_gateway": bool, "trusted_proxies": text, "fence": bool}`; a `book` is a real file of principals in their place;
+"principals_file": path or null, "native_names": bool, "audit": path or null, "policy": bool, "group_commit": bool,
+"only_gateway": bool, "trusted_proxies": text, "fence": bool}`; a `principals_file` is a real one, in their place;
 further lines are `{"nodes": [...]}`, `{"revoke": name}`,
 `{"drain": name}`, `{"fence": bool}` or `{"standby": bool}`.
 The port is printed once it accepts, then a line per node asked for or statement abandoned.
@@ -71,36 +71,38 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    plan = json.loads(await lines.readline())
-    people = People(plan["principals"])
-    addresses = [NodeAddress(**each) for each in plan["nodes"]]
+    config = json.loads(await lines.readline())
+    people = People(config["principals"])
+    addresses = [NodeAddress(**each) for each in config["nodes"]]
     nodes = Nodes(addresses)
     audit = None
-    if plan.get("audit"):
-        audit = Audit(_appender(Path(plan["audit"])), text=True)
-    fence, standby = plan.get("fence", True), False
-    policy = Policy() if plan.get("policy") else None
-    who = Principals([FileSource(Path(plan["book"]))]) if plan.get("book") else people
+    if config.get("audit"):
+        audit = Audit(_appender(Path(config["audit"])), text=True)
+    fence, standby = config.get("fence", True), False
+    policy = Policy() if config.get("policy") else None
+    who = (
+        Principals([FileSource(Path(config["principals_file"]))]) if config.get("principals_file") else people
+    )
     views = None
     if policy is not None:
-        views = LakeViews(policy.lake, who, 60.0, alone=plan.get("only_gateway", False), over_quack=False)
+        views = LakeViews(policy.lake, who, 60.0, alone=config.get("only_gateway", False), over_quack=False)
     gateway = Gateway(
         nodes=nodes,
         principals=who,
-        seal=Seal(plan["secret"]),
-        limits=Limits(**plan.get("limits", {})),
+        seal=Seal(config["secret"]),
+        limits=Limits(**config.get("limits", {})),
         audit=audit,
         policy=policy,
         views=views,
-        native_names=plan.get("native_names", True),
-        group_commit=plan.get("group_commit", False),
-        only_gateway=plan.get("only_gateway", False),
+        native_names=config.get("native_names", True),
+        group_commit=config.get("group_commit", False),
+        only_gateway=config.get("only_gateway", False),
         standby=lambda: standby,
         fence=lambda: fence,
         ask_node=_asked,
         runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
     )
-    server = GatewayServer(gateway, _listening(plan))
+    server = GatewayServer(gateway, _listening(config))
     await server.start()
     print(server.port, flush=True)
     while line := await lines.readline():
@@ -129,9 +131,9 @@ def _appender(file: Path) -> Callable[[str], object]:
     return write
 
 
-def _listening(plan: dict[str, Any]) -> Listening:
-    files: Any = {name: Path(path) for name, path in plan.get("tls", {}).items()}
-    return Listening(port=plan.get("port", 0), trusted_proxies=plan.get("trusted_proxies", ""), **files)
+def _listening(config: dict[str, Any]) -> Listening:
+    files: Any = {name: Path(path) for name, path in config.get("tls", {}).items()}
+    return Listening(port=config.get("port", 0), trusted_proxies=config.get("trusted_proxies", ""), **files)
 
 
 if __name__ == "__main__":

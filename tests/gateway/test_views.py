@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from azquack.gateway.views import AGE
-from azquack.principals import Grant, Role, book
+from azquack.principals import Grant, Role, principal_list
 from tests.cluster import wait_until
 from tests.gateway.conftest import StartGateway, StartNode
 from tests.gateway.parts import Client, NodeProcess, client
@@ -31,7 +31,7 @@ PEOPLE = {
 }
 
 
-class Book:
+class People:
     """A file of principals, and their tokens."""
 
     def __init__(self, path: Path) -> None:
@@ -42,29 +42,33 @@ class Book:
 
     def add(self, name: str, role: Role, grants: list[str] | None) -> None:
         given = None if grants is None else tuple(map(Grant.parse, grants))
-        self.tokens[name] = book.edit(self.path, lambda old: book.add(old, name, role, given))
+        self.tokens[name] = principal_list.edit(
+            self.path, lambda old: principal_list.add(old, name, role, given)
+        )
 
     def grant(self, name: str, what: str) -> None:
-        book.edit(self.path, lambda old: (book.grant(old, name, Grant.parse(what)), None))
+        principal_list.edit(self.path, lambda old: (principal_list.grant(old, name, Grant.parse(what)), None))
 
     def ungrant(self, name: str, what: str) -> None:
-        book.edit(self.path, lambda old: (book.ungrant(old, name, Grant.parse(what)), None))
+        principal_list.edit(
+            self.path, lambda old: (principal_list.ungrant(old, name, Grant.parse(what)), None)
+        )
 
     def revoke(self, name: str) -> None:
-        book.edit(self.path, lambda old: (book.revoke(old, name), None))
+        principal_list.edit(self.path, lambda old: (principal_list.revoke(old, name), None))
 
 
 class Team:
-    """Everybody of the book, each attached once to the gateway at `port`."""
+    """Everybody of the list, each attached once to the gateway at `port`."""
 
-    def __init__(self, port: int, people: Book, stack: ExitStack) -> None:
+    def __init__(self, port: int, people: People, stack: ExitStack) -> None:
         self._port, self._stack = port, stack
-        self.book = people
+        self.people = people
         self._known: dict[str, Client] = {}
 
     def __call__(self, name: str) -> Client:
         if name not in self._known:
-            self._known[name] = self._stack.enter_context(client(self._port, self.book.tokens[name]))
+            self._known[name] = self._stack.enter_context(client(self._port, self.people.tokens[name]))
         return self._known[name]
 
     def refused(self, name: str, sql: str, *words: str) -> None:
@@ -84,15 +88,15 @@ Gather = Callable[..., Team]
 
 @pytest.fixture
 def gather(node: NodeProcess, start_gateway: StartGateway, tmp_path: Path) -> Iterator[Gather]:
-    """`gather(only_gateway=…)`: everybody before a gateway of their own; all of them have one book."""
+    """`gather(only_gateway=…)`: everybody before a gateway of their own; all of them have one list."""
     with ExitStack() as stack:
-        people = Book(tmp_path / "principals.json")
+        people = People(tmp_path / "principals.json")
 
         def made(*, only_gateway: bool = True) -> Team:
             readers = {**node.address, "name": "r1", "access": "read"}
             nodes = [node.address, readers]
             gateway = start_gateway(
-                policy=True, only_gateway=only_gateway, book=str(people.path), nodes=nodes
+                policy=True, only_gateway=only_gateway, principals_file=str(people.path), nodes=nodes
             )
             return Team(gateway.port, people, stack)
 
@@ -107,7 +111,7 @@ def test_a_right_that_a_maker_loses_is_lost_to_the_view(gather: Gather, only_gat
     for name in ("rob", "eve", "root", "ann"):
         assert team(name).there("FROM s.v") == [("secret",)]
         assert sorted(team(name).there("SELECT y FROM s.w")) == [("more",), ("secret",)]
-    team.book.ungrant("ann", "select on secret")
+    team.people.ungrant("ann", "select on secret")
     words = ("s.v", "ann", "main.secret", "grant", "CREATE OR REPLACE VIEW")
     for name in ("rob", "eve", "root", "ann"):
         for sql in (
@@ -133,7 +137,7 @@ def test_a_right_that_a_maker_loses_is_lost_to_the_view(gather: Gather, only_gat
     with pytest.raises(duckdb.Error, match=r"main\.secret"):
         team("rob").rows("FROM r.s.v")
     assert team("rob").there("FROM s.t") == [(1,)]
-    team.book.grant("ann", "select on secret")
+    team.people.grant("ann", "select on secret")
     assert team("rob").there("FROM s.v") == team("rob").rows("FROM r.s.v") == [("secret",)]
 
 
@@ -141,7 +145,7 @@ def test_a_view_of_somebody_who_is_gone_is_nobodys_until_it_is_made_anew(gather:
     team = gather()
     team("ann").there("CREATE VIEW s.v AS FROM secret")
     team("ann").there("CREATE VIEW s.w AS FROM open")
-    team.book.revoke("ann")
+    team.people.revoke("ann")
     team.refused("rob", "FROM s.v", "s.v", "ann", "no principal any more")
     team.refused("guy", "CREATE OR REPLACE VIEW s.v AS FROM secret", "No grant to select")
     team("root").there("CREATE OR REPLACE VIEW s.v AS FROM secret")
@@ -149,9 +153,9 @@ def test_a_view_of_somebody_who_is_gone_is_nobodys_until_it_is_made_anew(gather:
     team.refused("rob", "FROM s.w", "ann")
     team("guy").there("CREATE OR REPLACE VIEW s.w AS FROM s.t")
     assert team("rob").there("FROM s.w") == [(1,)]
-    team.book.add("ann", Role.WRITER, ["select on open"])
+    team.people.add("ann", Role.WRITER, ["select on open"])
     assert team("rob").there("FROM s.w") == [(1,)]
-    team.book.revoke("guy")
+    team.people.revoke("guy")
     team.refused("rob", "FROM s.w", "guy")
 
 
@@ -159,7 +163,7 @@ def test_a_view_keeps_its_maker_under_another_name(gather: Gather) -> None:
     team = gather()
     team("ann").there("CREATE VIEW s.v AS FROM secret")
     team("guy").there("ALTER VIEW s.v RENAME TO w")
-    team.book.ungrant("ann", "select on secret")
+    team.people.ungrant("ann", "select on secret")
     team.refused("rob", "FROM s.w", "s.w", "ann")
     team("root").there("ALTER VIEW s.w RENAME TO v")
     team.refused("rob", "FROM s.v", "s.v", "ann")
@@ -174,7 +178,7 @@ def test_grants_are_on_names_so_what_stands_there_now_is_held_against_them(gathe
     team("root").there("DROP TABLE open")
     team("root").there("ALTER TABLE secret RENAME TO open")
     assert team("rob").there("FROM s.v") == [("secret",)]
-    team.book.ungrant("ann", "select on open")
+    team.people.ungrant("ann", "select on open")
     team.refused("rob", "FROM s.v", "main.open")
 
 
@@ -186,15 +190,15 @@ def test_the_past_of_a_view_is_held_as_its_present(gather: Gather) -> None:
     assert team("guy").there(past) == [("secret",)]
     team("guy").there("DROP VIEW s.v")
     team("guy").there("CREATE TABLE s.v AS SELECT 'table' AS x")
-    team.book.ungrant("ann", "select on secret")
+    team.people.ungrant("ann", "select on secret")
     team.refused("guy", past, "s.v", "ann", "main.secret")
     team.refused("guy", f"CREATE VIEW s.w AS {past}", "main.secret")
     assert team("guy").there("FROM s.v") == [("table",)]
     assert team("guy").there(f"FROM s.t AT (VERSION => {version})") == [(1,)]
-    team.book.grant("ann", "select on secret")
+    team.people.grant("ann", "select on secret")
     team("guy").there(f"CREATE VIEW s.w AS {past}")
     assert team("rob").there("FROM s.w") == [("secret",)]
-    team.book.ungrant("ann", "select on secret")
+    team.people.ungrant("ann", "select on secret")
     team.refused("rob", "FROM s.w", "ann", "main.secret")
 
 
@@ -205,7 +209,7 @@ def test_a_transaction_is_held_against_the_views_that_it_sees(gather: Gather) ->
     assert team("rob").there("FROM s.v") == [("secret",)]
     team("root").there("CREATE OR REPLACE VIEW s.v AS FROM open")
     assert team("eve").there("FROM s.v") == [("open",)]
-    team.book.ungrant("ann", "select on secret")
+    team.people.ungrant("ann", "select on secret")
     team.refused("rob", "FROM s.v", "ann", "main.secret")
     team("rob").there("ROLLBACK")
     assert team("rob").there("FROM s.v") == [("open",)]
@@ -216,7 +220,7 @@ def test_another_gateway_learns_of_views_and_grants(gather: Gather) -> None:
     assert second("rob").there("FROM s.t") == [(1,)]
     first("ann").there("CREATE VIEW s.v AS FROM secret")
     assert second("rob").there("FROM s.v") == [("secret",)]
-    second.book.ungrant("ann", "select on secret")
+    second.people.ungrant("ann", "select on secret")
 
     def refused() -> bool:
         try:
@@ -266,7 +270,7 @@ def test_every_form_of_a_view_bears_its_maker_and_shows_the_same(gather: Gather)
         team("ann").there(f"CREATE VIEW s.w{at}(renamed) AS {body}")
         assert team("rob").there(f"FROM s.v{at}") == rows, body
         assert team("rob").there(f"SELECT renamed FROM s.w{at}") == rows, body
-    team.book.revoke("ann")
+    team.people.revoke("ann")
     for at in range(len(BODIES)):
         team.refused("rob", f"FROM s.v{at}", "ann")
         team.refused("rob", f"FROM s.w{at}", "ann")

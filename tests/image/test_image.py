@@ -265,7 +265,7 @@ def test_no_token_is_in_a_log_a_file_or_a_process_list(deployment: Deployment) -
         for process in container.processes():
             environment = process / "environ"
             content = _read(environment)
-            # A look at the catalog may have ended meanwhile.
+            # A backup run may have ended meanwhile.
             assert b"AZQUACK_ROLE" in content or not process.exists()
             assert not holds(content), f"{environment} holds a token"
             seen = run("setpriv", "--reuid=65534", "--clear-groups", "cat", environment, check=False)

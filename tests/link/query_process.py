@@ -46,25 +46,29 @@ def run_threads(connection: duckdb.DuckDBPyConnection, lists: list[list[str]]) -
 
 
 def main() -> None:
-    plan = json.loads(sys.stdin.readline())
+    config = json.loads(sys.stdin.readline())
     link = None
-    port, token = plan["port"], plan["token"]
-    if not plan["stock"]:
+    port, token = config["port"], config["token"]
+    if not config["stock"]:
         options = LinkOptions(
-            "127.0.0.1", port, name=plan["name"], hold_seconds=plan["hold"], answer_seconds=plan["answer"]
+            "127.0.0.1",
+            port,
+            name=config["name"],
+            hold_seconds=config["hold"],
+            answer_seconds=config["answer"],
         )
         link = CatalogLink(options, token)
         port, token = link.start(), link.token
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
         extensions.link_all(Path(home))
-        config = extensions.config(Path(home)) | {"allow_unredacted_secrets": "true"}
-        connection = duckdb.connect(":memory:", config=config)
-        settings = [f"SET GLOBAL {name} = {value}" for name, value in plan["settings"].items()]
+        duckdb_config = extensions.config(Path(home)) | {"allow_unredacted_secrets": "true"}
+        connection = duckdb.connect(":memory:", config=duckdb_config)
+        settings = [f"SET GLOBAL {name} = {value}" for name, value in config["settings"].items()]
         address = f"quack:127.0.0.1:{port}"
         for statement in (
             "LOAD httpfs", "LOAD quack", "LOAD ducklake", *settings,
             f"CREATE SECRET (TYPE quack, SCOPE '{address}', TOKEN '{token}')",
-            f"ATTACH 'ducklake:{address}' AS lake (DATA_PATH '{plan['data']}')",
+            f"ATTACH 'ducklake:{address}' AS lake (DATA_PATH '{config['data']}')",
             "USE lake",
         ):  # fmt: skip
             connection.execute(statement)

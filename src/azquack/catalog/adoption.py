@@ -21,11 +21,11 @@ from azquack.catalog.lease import Lease
 from azquack.catalog.lease.held import Held, held
 from azquack.errors import LakeError
 from azquack.lake import extensions, lake_id
+from azquack.lake.config import LakeConfig
 from azquack.lake.lake_id import LakeId
 from azquack.lake.metadata import Metadata
-from azquack.lake.plan import LakePlan
 from azquack.lake.state import Catalog, DataPath, Places, Seen, next_epoch
-from azquack.process.directories import private_home
+from azquack.process.directories import private_directory
 from azquack.storage import Storage
 
 # Rows of every type that DuckLake keeps in its catalog; as a catalog replica makes it.
@@ -121,9 +121,11 @@ def _lake(catalog: Catalog, places: Places) -> str:
 
 def _data_of(storage: Storage, draft: Path) -> tuple[DataPath, bool]:
     """The data path, and whether files that the catalog `draft` names lie in it."""
-    plan = LakePlan(Metadata(str(draft), ()), storage.data_path)
+    lake_config = LakeConfig(Metadata(str(draft), ()), storage.data_path)
     with _beside(storage) as connection:
-        _, found = DataGuard(plan, plan.metadata).ask(connection, data_in(connection, storage.data_path))
+        _, found = DataGuard(lake_config, lake_config.metadata).ask(
+            connection, data_in(connection, storage.data_path)
+        )
     return found, bool(found.named)
 
 
@@ -153,9 +155,9 @@ def _stamp(file: Path, identity: LakeId) -> None:
 @contextmanager
 def _beside(storage: Storage) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB that can read and write the data path."""
-    with private_home() as home:
-        extensions.link_all(home)
-        with duckdb.connect(":memory:", config=extensions.config(home)) as connection:
+    with private_directory() as directory:
+        extensions.link_all(directory)
+        with duckdb.connect(":memory:", config=extensions.config(directory)) as connection:
             for name in dict.fromkeys(("httpfs", "ducklake", *storage.extensions)):
                 connection.execute(f"LOAD {name}")
             for each in storage.statements():

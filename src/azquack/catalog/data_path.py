@@ -13,9 +13,9 @@ import duckdb
 from azquack.catalog.lake_places import data_in
 from azquack.errors import LakeError, lacks_role
 from azquack.lake import lake_id
+from azquack.lake.config import LakeConfig
 from azquack.lake.lake_id import LakeId
 from azquack.lake.metadata import Metadata
-from azquack.lake.plan import LakePlan
 from azquack.lake.state import Catalog, DataPath, Places, Seen, judge
 from azquack.sql import first_line, literal
 
@@ -32,18 +32,18 @@ _TABLES = f"""
 
 
 class DataGuard:
-    """Compares the lake behind `metadata` with the data path of `plan`; `connection` can reach both."""
+    """Compares the lake behind `metadata` with the data path of `lake`; `connection` can reach both."""
 
-    def __init__(self, plan: LakePlan, metadata: Metadata) -> None:
-        self._plan = plan
+    def __init__(self, lake: LakeConfig, metadata: Metadata) -> None:
+        self._lake = lake
         self._metadata = metadata
         self._marked = False
         self.identity = LakeId()
 
     def check(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Raises `LakeError` when they do not belong together, `duckdb.Error` when the catalog is away."""
-        self.identity = self._identity(connection) if self._plan.link is not None else LakeId()
-        data = data_in(connection, self._plan.data_path)
+        self.identity = self._identity(connection) if self._lake.link is not None else LakeId()
+        data = data_in(connection, self._lake.data_path)
         self._marked = data.lake == self.identity.lake if self.identity.lake else data.marked
         if self._marked and data.lake == self.identity.lake:
             return
@@ -52,14 +52,14 @@ class DataGuard:
 
     def mark(self, connection: duckdb.DuckDBPyConnection) -> None:
         """The lake is open: its data path says so from here on. Raises `LakeError`."""
-        if self._marked or not self._plan.marks:
+        if self._marked or not self._lake.marks:
             return
         try:
-            connection.execute(lake_id.mark_writing(self._plan.data_path, self.identity.lake))
+            connection.execute(lake_id.mark_writing(self._lake.data_path, self.identity.lake))
         except duckdb.Error as error:
             reason = first_line(error)
             raise LakeError(
-                f"the data path {self._plan.data_path} cannot be marked: {reason}",
+                f"the data path {self._lake.data_path} cannot be marked: {reason}",
                 may_pass=lacks_role(reason),
             ) from None
         self._marked = True

@@ -42,7 +42,7 @@ def newest(directory: Path) -> Path:
     return _newest(directory, _epochs(directory))
 
 
-def home(catalog: Path) -> Path:
+def directory_of(catalog: Path) -> Path:
     """The catalog directory to which the file `catalog` belongs."""
     return catalog.parent.parent if catalog.parent.name.startswith(_PREFIX) else catalog.parent
 
@@ -121,7 +121,7 @@ def settle(catalog: Path) -> None:
 
     What lay in the directory before the epochs gets a name that says so.
     """
-    directory = home(catalog)
+    directory = directory_of(catalog)
     for prefix in _DRAFTS:
         drafts.sweep_directories(directory, prefix)
     if directory == catalog.parent:

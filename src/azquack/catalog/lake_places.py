@@ -1,4 +1,4 @@
-"""Looks at the places of a lake, each of which may hold its identity, and changes nothing in any.
+"""Runner at the places of a lake, each of which may hold its identity, and changes nothing in any.
 
 What they say together, `azquack.lake.state` judges. DuckDB is imported by those who have one at hand only: a
 supervisor has none.

@@ -37,7 +37,7 @@ def prepare(catalog: Path) -> Path | None:
     if found is None or found == FORMAT:
         return None
     refuse_newer(catalog, found)
-    directory = epochs.home(catalog)
+    directory = epochs.directory_of(catalog)
     kept = directory / f"{catalog.name}.before-upgrade-{found}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     drafts.sweep_directories(directory, epochs.UPGRADING)
     drafts.need(2 * catalog.stat().st_size, directory, f"the upgrade of {catalog} from DuckLake {found}")
@@ -93,9 +93,9 @@ def format_of(catalog: Path) -> str | None:
 
 
 def _migrate(draft: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="azquack-") as home:
-        extensions.link_all(Path(home))
-        with duckdb.connect(":memory:", config=extensions.config(Path(home))) as connection:
+    with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
+        extensions.link_all(Path(scratch))
+        with duckdb.connect(":memory:", config=extensions.config(Path(scratch))) as connection:
             connection.execute("LOAD ducklake")
             try:
                 connection.execute(

@@ -16,7 +16,7 @@ from azquack.cli.options import ALL_GROUPS, EnvFile, RoleArgument, with_settings
 from azquack.config.settings import Role, as_markdown
 from azquack.config.sources import load
 from azquack.errors import SettingError
-from azquack.node.plan import NodePlan
+from azquack.node.config import NodeConfig
 from azquack.replicas import catalog, query
 from azquack.replicas.local import LakeDirectory
 from azquack.tokens.configured import token_source_for
@@ -75,16 +75,16 @@ def preview(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags
     """Print every statement that a node would run at start, secrets masked."""
     settings = load({"role": role, **flags}, env_file=env_file).settings
     tokens = token_source_for(settings)
-    plans: list[NodePlan] = []
+    configs: list[NodeConfig] = []
     match settings.role:
         case Role.CATALOG:
             file = epochs.newest(catalog.directory_of(settings))
-            plans = [catalog.node_plan(settings, tokens.internal().get_secret_value(), file)]
+            configs = [catalog.node_config(settings, tokens.internal().get_secret_value(), file)]
         case Role.QUERY:
-            plans = [query.node_plan(settings, tokens)]
+            configs = [query.node_config(settings, tokens)]
         case None:
             raise SettingError(
                 "AZQUACK_ROLE is not set: say azquack preview catalog or azquack preview query"
             )
-    for plan in plans:
-        print(plan.script())
+    for config in configs:
+        print(config.script())

@@ -34,7 +34,7 @@ from azquack.cli.site import Site, site
 from azquack.config.settings import Settings
 from azquack.errors import LakeError
 from azquack.lake.metadata import Metadata, metadata_for, quack
-from azquack.process.directories import private_home
+from azquack.process.directories import private_directory
 from azquack.replicas import query
 from azquack.sql import first_line, literal
 from azquack.storage import storage_for
@@ -122,7 +122,7 @@ def _maintain(
     outcomes: list[Outcome] = []
     asked = _ask(lake)
     with (
-        private_home() as scratch,
+        private_directory() as scratch,
         _metadata(lake) as metadata,
         opened(metadata, storage) as connection,
         Progress(transient=True, disable=quiet, console=Console(stderr=True)) as progress,

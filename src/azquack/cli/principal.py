@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from azquack.principals import Grant, Role, book
+from azquack.principals import Grant, Role, principal_list
 
 VARIABLE = "AZQUACK_PRINCIPALS_FILE"
 principal = typer.Typer(no_args_is_help=True, help="People, their roles and what is granted to them.")
@@ -44,7 +44,9 @@ def add(
 ) -> None:
     """Add a principal and show its token, once."""
     grants = tuple(Grant.parse(text) for text in grant) if grant else None
-    token = book.edit(_place(file, directory), lambda known: book.add(known, name, role, grants))
+    token = principal_list.edit(
+        _place(file, directory), lambda known: principal_list.add(known, name, role, grants)
+    )
     _show(token)
 
 
@@ -55,7 +57,7 @@ def list_(
     directory: Directory = None,
 ) -> None:
     """List the principals, their roles and grants."""
-    records = book.read(_place(file, directory)).records
+    records = principal_list.read(_place(file, directory)).records
     if as_json:
         rows = [
             {
@@ -75,27 +77,31 @@ def list_(
 @principal.command()
 def revoke(name: Name, file: File = None, directory: Directory = None) -> None:
     """Take a principal away; its sessions end at once."""
-    book.edit(_place(file, directory), lambda known: (book.revoke(known, name), None))
+    principal_list.edit(_place(file, directory), lambda known: (principal_list.revoke(known, name), None))
 
 
 @principal.command()
 def rotate(name: Name, file: File = None, directory: Directory = None) -> None:
     """Give a principal a new token and show it, once; sessions of the old one end at once."""
-    _show(book.edit(_place(file, directory), lambda known: book.rotate(known, name)))
+    _show(principal_list.edit(_place(file, directory), lambda known: principal_list.rotate(known, name)))
 
 
 @principal.command()
 def grant(name: Name, right: Right, file: File = None, directory: Directory = None) -> None:
     """Grant a right; from the first on, a principal reaches nothing else."""
     given = Grant.parse(right)
-    book.edit(_place(file, directory), lambda known: (book.grant(known, name, given), None))
+    principal_list.edit(
+        _place(file, directory), lambda known: (principal_list.grant(known, name, given), None)
+    )
 
 
 @principal.command()
 def ungrant(name: Name, right: Right, file: File = None, directory: Directory = None) -> None:
     """Take a granted right back; without any left, a principal reaches nothing."""
     taken = Grant.parse(right)
-    book.edit(_place(file, directory), lambda known: (book.ungrant(known, name, taken), None))
+    principal_list.edit(
+        _place(file, directory), lambda known: (principal_list.ungrant(known, name, taken), None)
+    )
 
 
 def _place(file: Path | None, directory: Path | None) -> Path:

@@ -22,7 +22,7 @@ from azquack.cli.statements import statements
 from azquack.cli.target import DirOption, UriOption, target
 from azquack.errors import AzQuackError, SettingError
 from azquack.lake import client
-from azquack.process.directories import private_home
+from azquack.process.directories import private_directory
 from azquack.sql import literal
 
 BATCH = 10_000
@@ -158,7 +158,7 @@ def _write(rows: duckdb.DuckDBPyRelation, format: Format, place: Path | TextIO) 
 def connect(directory: DirOption = Path("lake"), uri: UriOption = None) -> None:
     """Open the stock duckdb shell with the lake attached."""
     gateway = target(directory, uri)
-    with private_home() as home:
+    with private_directory() as home:
         environment = os.environ | {client.TOKEN_VARIABLE: gateway.token.get_secret_value()}
         code = subprocess.call(client.shell(gateway, home), env=environment)
     raise typer.Exit(code)

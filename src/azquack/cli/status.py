@@ -119,7 +119,7 @@ def _print_status(report: dict[str, Any]) -> None:
 
 
 def _trouble(replica: dict[str, Any]) -> list[str]:
-    """What is not well, in sentences."""
+    """What is not well, one message for each."""
     if problem := replica.get("problem"):
         return [problem]
     checks = replica.get("checks", {}).items()

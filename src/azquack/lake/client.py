@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from azquack.errors import LakeError
 from azquack.lake import extensions
-from azquack.process.directories import private_home
+from azquack.process.directories import private_directory
 from azquack.sql import Statement, first_line, literal, plain, statement
 
 ALIAS = "lake"
@@ -46,9 +46,9 @@ class Target:
 @contextmanager
 def connection(target: Target) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory DuckDB with the lake attached. Raises `LakeError` when the gateway does not let us in."""
-    with private_home() as home:
-        extensions.link_all(home)
-        with duckdb.connect(":memory:", config=extensions.config(home)) as opened:
+    with private_directory() as directory:
+        extensions.link_all(directory)
+        with duckdb.connect(":memory:", config=extensions.config(directory)) as opened:
             opened.execute("LOAD httpfs; LOAD quack")
             for each in target.attach():
                 try:
@@ -58,17 +58,17 @@ def connection(target: Target) -> Iterator[duckdb.DuckDBPyConnection]:
             yield opened
 
 
-def shell(target: Target, home: Path) -> list[str]:
+def shell(target: Target, directory: Path) -> list[str]:
     """The arguments that open the stock `duckdb` program with the lake attached.
 
-    `home` is a directory that lasts as long as the program. The token is not among the arguments, which
+    `directory` is a directory that lasts as long as the program. The token is not among the arguments, which
     every user of a machine may read: the program takes it from `TOKEN_VARIABLE` of its environment.
     """
-    extensions.link_all(home)
+    extensions.link_all(directory)
     secret, attach = target.attach(token_sql=f"getenv({literal(TOKEN_VARIABLE)})")
-    start = home / "attach.sql"
+    start = directory / "attach.sql"
     start.write_text(
-        f"SET extension_directory = {literal(str(home))};\nSET autoinstall_known_extensions = false;\n"
+        f"SET extension_directory = {literal(str(directory))};\nSET autoinstall_known_extensions = false;\n"
         "LOAD httpfs;\nLOAD quack;\n.output /dev/null\n"
         f"{secret.text}\n.output\n{attach.text}\nUSE {ALIAS};\n"
     )

@@ -38,10 +38,10 @@ def link_all(directory: Path) -> None:
     with duckdb.connect(":memory:") as connection:
         row = connection.execute("PRAGMA platform").fetchone()
     assert row is not None
-    home = directory / f"v{duckdb.__version__}" / str(row[0])
-    home.mkdir(parents=True, exist_ok=True)
+    folder = directory / f"v{duckdb.__version__}" / str(row[0])
+    folder.mkdir(parents=True, exist_ok=True)
     for name in _NAMES:
-        link = home / f"{_FILE_NAMES.get(name, name)}.duckdb_extension"
+        link = folder / f"{_FILE_NAMES.get(name, name)}.duckdb_extension"
         if not link.exists():
             link.symlink_to(file_of(name))
 

@@ -22,8 +22,8 @@ _SESSIONS = "SELECT connection_id, state, query_started_at, query FROM quack_act
 
 
 @dataclass(frozen=True)
-class Keeper:
-    """Watches the Quack server at `host`:`port`, which runs in this process. Times are seconds.
+class IdleSessions:
+    """The idle sessions of the Quack server at `host`:`port`, which runs in this process. Times are seconds.
 
     A session is idle once its last statement began `idle_timeout` ago (None: never). One whose result was never fetched
     to its end stays "active" for ever: it gets `statement_timeout` on top. One that marks its statements as
@@ -35,8 +35,8 @@ class Keeper:
     idle_timeout: float | None
     statement_timeout: float
 
-    def sweep(self, cursor: duckdb.DuckDBPyConnection) -> int:
-        """End the idle sessions; how many are left."""
+    def end(self, cursor: duckdb.DuckDBPyConnection) -> int:
+        """End them; how many sessions are left."""
         sessions = cursor.execute(_SESSIONS).fetchall()
         now = datetime.now(UTC).replace(tzinfo=None)
         idle = [each for each in sessions if self._is_idle(each[1], each[2], each[3], now)]

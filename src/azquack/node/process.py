@@ -1,7 +1,7 @@
 """The DuckDB process of a replica: `python -m azquack.node.process`, started by the supervisor.
 
-It reads its plan from standard input, opens its database, serves it over Quack and answers the supervisor
-until it is told to stop or the supervisor is gone.
+It reads its configuration from standard input, opens its database, serves it over Quack and answers the supervisor
+until it has to stop or the supervisor is gone.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from azquack.lake import bloom_filters, extensions, lake_id, placeholders
 from azquack.lake.lake_id import LakeId
 from azquack.lake.metadata import quack
 from azquack.lake.state import Catalog, Places, Seen, judge
-from azquack.node.idle_sessions import Keeper
-from azquack.node.plan import NodePlan
+from azquack.node.config import NodeConfig
+from azquack.node.idle_sessions import IdleSessions
 from azquack.process import logs, machine
-from azquack.process.directories import private_home
-from azquack.process.pipes import ChildChannel
+from azquack.process.directories import private_directory
+from azquack.process.pipes import ParentPipe
 from azquack.sql import Statement, first_line, literal, plain
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ _CALLBACKS = tuple(
 
 
 class Node:
-    """One DuckDB that serves Quack. `home` is a private directory for its extensions, secrets and spill."""
+    """One DuckDB that serves Quack. `directory` is a private directory for its extensions, secrets and spill."""
 
     def __init__(
-        self, plan: NodePlan, home: Path, tell: Callable[..., None] = lambda event, **facts: None
+        self, config: NodeConfig, directory: Path, tell: Callable[..., None] = lambda event, **facts: None
     ) -> None:
-        self._plan = plan
-        self._home = home
+        self._config = config
+        self._directory = directory
         self._tell = tell
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._link: CatalogLink | None = None
@@ -87,42 +87,42 @@ class Node:
 
     def open(self) -> None:
         """Open the database, waiting for the catalog. Raises `LakeError`, `StartError`."""
-        extensions.link_all(self._home / "extensions")
+        extensions.link_all(self._directory / "extensions")
         for folder in ("secrets", "spill"):
-            (self._home / folder).mkdir(mode=0o700, exist_ok=True)
+            (self._directory / folder).mkdir(mode=0o700, exist_ok=True)
         guard = self._write_secrets()
-        if self._plan.role == "catalog":
-            identity = self._found_whole(Path(self._plan.database))
-            upgrade.prepare(Path(self._plan.database))
-        deadline, pause = time.monotonic() + self._plan.start_timeout, 0.1
+        if self._config.role == "catalog":
+            identity = self._found_whole(Path(self._config.database))
+            upgrade.prepare(Path(self._config.database))
+        deadline, pause = time.monotonic() + self._config.start_timeout, 0.1
         while True:
             try:
                 if guard is not None:
                     with self._beside() as beside:
                         guard.check(beside)
                 self._connection = duckdb.connect(
-                    self._plan.database, read_only=self._plan.read_only, config=self._config()
+                    self._config.database, read_only=self._config.read_only, config=self._duckdb_config()
                 )
                 break
             except duckdb.Error as error:
                 passing = any(sign in str(error) for sign in _PASSING)
                 if not passing or time.monotonic() + pause > deadline:
-                    raise _opening_error(self._plan, str(error)) from None
+                    raise _opening_error(self._config, str(error)) from None
                 log.info("waiting for the catalog", extra={"pause": round(pause, 2)})
             time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  jitter, not a secret
             pause = min(pause * 1.7, 3.0)
-        if self._plan.role == "catalog":
-            lake_id.write(self.connection, Path(self._plan.database).stem, identity)
+        if self._config.role == "catalog":
+            lake_id.write(self.connection, Path(self._config.database).stem, identity)
         if guard is not None:
             with self._beside() as beside:
                 guard.mark(beside)
         # Taken away once the lake is open, so that no statement of a user can borrow them.
-        for path in (self._home / "secrets").iterdir():
+        for path in (self._directory / "secrets").iterdir():
             self.run(plain(f"DROP PERSISTENT SECRET {path.name.split('.')[0]}"))
-        for each in map(_load, self._plan.extensions):
+        for each in map(_load, self._config.extensions):
             self.run(each)
-        for each in self._plan.statements:
-            if each.masked in self._plan.skip:
+        for each in self._config.statements:
+            if each.masked in self._config.skip:
                 log.warning("left out a statement in which the node died", extra={"statement": each.masked})
                 continue
             # Should it take the process with it, the supervisor knows which it was.
@@ -131,37 +131,37 @@ class Node:
         self._tell("running", statement="")
 
     def serve(self) -> None:
-        """Serve Quack on the plan's address. Raises `StartError` when the port is taken."""
-        who = f"CALL system.main.quack_identify(name => {literal(self._plan.name)}, provider => 'azquack')"
+        """Serve Quack on its configured address. Raises `StartError` when the port is taken."""
+        who = f"CALL system.main.quack_identify(name => {literal(self._config.name)}, provider => 'azquack')"
         for each in (_load("httpfs"), _load("quack"), plain(who), *_CALLBACKS):
             self.run(each)
-        attempts = 1 if self._plan.port else 10
+        attempts = 1 if self._config.port else 10
         for attempt in range(attempts):
-            port = self._plan.port or _free_port(self._plan.host)
-            uri = literal(f"quack:{self._plan.host}:{port}")
+            port = self._config.port or _free_port(self._config.host)
+            uri = literal(f"quack:{self._config.host}:{port}")
             try:
                 self.connection.execute(
                     f"CALL system.main.quack_serve({uri}, token => ?, allow_other_hostname => true, "
                     "disable_ssl => true)",
-                    [self._plan.token],
+                    [self._config.token],
                 )
                 self.port = port
                 break
             except duckdb.Error:
                 if attempt + 1 == attempts:
                     raise StartError(
-                        f"port {port} on {self._plan.host} is taken: choose another with AZQUACK_PORT"
+                        f"port {port} on {self._config.host} is taken: choose another with AZQUACK_PORT"
                     ) from None
-        for each in self._plan.lockdown:
+        for each in self._config.lockdown:
             self.run(each)
 
     def run(self, each: Statement) -> None:
-        """Run one statement of the plan. Raises `StartError` with DuckDB's sentence, secrets removed."""
+        """Run one statement of the configuration. Raises `StartError` with DuckDB's error, secrets removed."""
         _run(self.connection, each)
 
     def probe(self) -> dict[str, str]:
-        """Run every probe of the plan; name → '' when well, else what is wrong in a sentence."""
-        return {name: self._probe(sql) for name, sql in self._plan.probes.items()}
+        """Run every probe of the configuration; name → '' when well, else what is wrong in a sentence."""
+        return {name: self._probe(sql) for name, sql in self._config.probes.items()}
 
     def _probe(self, sql: str) -> str:
         cursor = self.connection.cursor()
@@ -181,35 +181,39 @@ class Node:
     @property
     def patience(self) -> float:
         """Seconds that may pass between two sweeps: an idle session shall not outlive its time by half."""
-        limits = [each for each in (self._plan.idle_timeout, self._plan.statement_timeout) if each]
+        limits = [each for each in (self._config.idle_timeout, self._config.statement_timeout) if each]
         return max(1.0, min(limits, default=PROBE_EVERY) / 2)
 
     def sweep(self) -> int:
         """End the sessions that nobody uses; how many are left."""
-        keeper = Keeper(self._plan.host, self.port, self._plan.idle_timeout, self._plan.statement_timeout)
-        return keeper.sweep(self.connection.cursor())
+        idle = IdleSessions(
+            self._config.host, self.port, self._config.idle_timeout, self._config.statement_timeout
+        )
+        return idle.end(self.connection.cursor())
 
     def close(self) -> None:
         """Stop to serve, write the database's log into its file, close."""
         cursor = self.connection.cursor()
         with contextlib.suppress(duckdb.Error):
-            cursor.execute(f"CALL system.main.quack_stop({literal(f'quack:{self._plan.host}:{self.port}')})")
-        if self._plan.role == "catalog":
+            cursor.execute(
+                f"CALL system.main.quack_stop({literal(f'quack:{self._config.host}:{self.port}')})"
+            )
+        if self._config.role == "catalog":
             # On a lake CHECKPOINT is maintenance: it would flush, merge and delete files.
             with contextlib.suppress(duckdb.Error):
                 cursor.execute("CHECKPOINT")
 
-    def _config(self) -> dict[str, str | bool | int | float | list[str]]:
+    def _duckdb_config(self) -> dict[str, str | bool | int | float | list[str]]:
         return {
-            **self._plan.config,
-            **extensions.config(self._home / "extensions"),
-            "secret_directory": str(self._home / "secrets"),
-            "temp_directory": str(self._home / "spill"),
+            **self._config.duckdb_config,
+            **extensions.config(self._directory / "extensions"),
+            "secret_directory": str(self._directory / "secrets"),
+            "temp_directory": str(self._directory / "spill"),
         }
 
     def _write_secrets(self) -> DataGuard | None:
         """The secrets that open the lake; what compares the lake with its data path. None where there is no lake."""
-        lake = self._plan.lake
+        lake = self._config.lake
         if lake is None:
             return None
         # What a catalog's node, which has no lake to open, need not hold.
@@ -233,9 +237,9 @@ class Node:
         with self._beside() as connection:
             for each in lake.secrets(metadata):
                 _run(connection, each)
-            bloom_filters.turn_off(connection, self._home / "proof.parquet")
+            bloom_filters.turn_off(connection, self._directory / "proof.parquet")
             if lake.link is not None:
-                placeholders.rename(connection, self._home / "proof")
+                placeholders.rename(connection, self._directory / "proof")
         return DataGuard(lake, metadata)
 
     @contextlib.contextmanager
@@ -245,19 +249,19 @@ class Node:
         It is gone at once, so it need not hash the extensions' files, which takes 0.1 s for each: they come from the
         hash-pinned wheels, like this code, and the database that serves verifies them.
         """
-        lake = self._plan.lake
-        config = self._config() | {"allow_unsigned_extensions": "true"}
+        lake = self._config.lake
+        config = self._duckdb_config() | {"allow_unsigned_extensions": "true"}
         with duckdb.connect(":memory:", config=config) as connection:
-            for each in (*map(_load, self._plan.extensions), *(lake.storage if lake else ())):
+            for each in (*map(_load, self._config.extensions), *(lake.storage if lake else ())):
                 _run(connection, each)
             yield connection
 
     def _found_whole(self, file: Path) -> LakeId:
         """The identity under which the catalog `file` is to be served. Raises `LakeError` when it must not be."""
-        places = self._plan.places or Places(Catalog(where=f"the catalog {file}"))
+        places = self._config.places or Places(Catalog(where=f"the catalog {file}"))
         catalog = lake_places.catalog_file(places.catalog, file, places.backups.witness)
         if catalog.seen is Seen.UNREADABLE and _is_newer(catalog.problem):
-            raise _opening_error(self._plan, catalog.problem)
+            raise _opening_error(self._config, catalog.problem)
         # What a newer version wrote is not judged by what this one knows of it.
         upgrade.refuse_newer(file, catalog.format)
         verdict = judge(replace(places, catalog=catalog))
@@ -284,17 +288,17 @@ def _free_port(host: str) -> int:
         return int(listener.getsockname()[1])
 
 
-def _opening_error(plan: NodePlan, message: str) -> AzQuackError:
+def _opening_error(config: NodeConfig, message: str) -> AzQuackError:
     """DuckDB's refusal to open, as a sentence that says what to do."""
     first = message.strip().splitlines()[0]
     if "Could not set lock" in message or "Conflicting lock" in message:
-        return LakeError(f"{plan.database} is in use by another process: stop that one first")
+        return LakeError(f"{config.database} is in use by another process: stop that one first")
     if "DATA_PATH" in message or "data path" in message.lower():
         return LakeError(f"this catalog belongs to a lake with another data path: {first}")
     if _is_newer(message):
         return LakeError(f"this lake was made by a newer version, which this AzQuack cannot read: {first}")
     if any(sign in message for sign in _PASSING):
-        return StartError(f"the catalog did not answer within {plan.start_timeout:.0f} s: {first}")
+        return StartError(f"the catalog did not answer within {config.start_timeout:.0f} s: {first}")
     return LakeError(f"the lake cannot be opened: {first}")
 
 
@@ -305,34 +309,34 @@ def _is_newer(message: str) -> bool:
 
 
 def main() -> int:
-    """The process: 0 after a stop, 1 after a failed start (which the supervisor is told in a sentence)."""
-    channel = ChildChannel()
-    first = channel.receive()
+    """The process: 0 after a stop, 1 after a failed start (whose error the supervisor gets)."""
+    parent = ParentPipe()
+    first = parent.receive()
     if first is None:
         return 1
-    plan = NodePlan.from_message(first)
-    logs.configure(plan.name, plan.log_level)
+    config = NodeConfig.from_message(first)
+    logs.configure(config.name, config.log_level)
     machine.first_to_go()
     # Where they are installed, DuckDB's client imports them at the first parameter; no node needs them.
     sys.modules.update(dict.fromkeys(("pandas", "pyarrow")))  # type: ignore[arg-type]  # None: not there
     _cache_identity()
-    with private_home() as home:
-        node = Node(plan, home, channel.send)
+    with private_directory() as directory:
+        node = Node(config, directory, parent.send)
         try:
             node.open()
             node.serve()
         except AzQuackError as error:
-            channel.send("failed", sentence=str(error), may_pass=error.may_pass)
+            parent.send("failed", error=str(error), may_pass=error.may_pass)
             return 1
         facts = {
-            "access": plan.access,
+            "access": config.access,
             "lake": node.lake,
             "versions": extensions.versions(),
-            "skipped": list(plan.skip),
+            "skipped": list(config.skip),
         }
-        channel.send("ready", port=node.port, **facts)
-        threading.Thread(target=_report, args=(node, channel), daemon=True).start()
-        _obey(node, channel)
+        parent.send("ready", port=node.port, **facts)
+        threading.Thread(target=_report, args=(node, parent), daemon=True).start()
+        _obey(node, parent)
     return 0
 
 
@@ -346,7 +350,7 @@ def _cache_identity() -> None:
         os.environ.update(cache.environment if cache else {})
 
 
-def _report(node: Node, channel: ChildChannel) -> None:
+def _report(node: Node, parent: ParentPipe) -> None:
     """Tell the supervisor for ever how the probes fare."""
     while True:
         probes, sessions = node.probe(), None
@@ -355,20 +359,20 @@ def _report(node: Node, channel: ChildChannel) -> None:
         except duckdb.Error as error:
             # A lake whose catalog cannot be read fails here and not in SELECT 1: nobody can log in either.
             probes["duckdb"] = first_line(error)
-        channel.send("probed", probes=probes, sessions=sessions)
+        parent.send("probed", probes=probes, sessions=sessions)
         pause = PROBE_AGAIN if any(probes.values()) else min(PROBE_EVERY, node.patience)
         time.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
 
 
-def _obey(node: Node, channel: ChildChannel) -> None:
+def _obey(node: Node, parent: ParentPipe) -> None:
     """Answer the supervisor until it says stop or is gone."""
-    while (message := channel.receive()) is not None:
+    while (message := parent.receive()) is not None:
         if message["op"] == "ping":
             node.connection.cursor().execute("SELECT 1").fetchall()
-            channel.send("pong")
+            parent.send("pong")
         elif message["op"] == "stop":
             node.close()
-            channel.send("stopped")
+            parent.send("stopped")
             return
 
 

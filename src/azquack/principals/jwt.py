@@ -12,8 +12,8 @@ from jwt import PyJWKClient, PyJWKSet
 from jwt.exceptions import PyJWKClientError, PyJWTError
 
 from azquack.errors import SettingError
-from azquack.principals.book import hashed
 from azquack.principals.principal import NAME, Principal, Role
+from azquack.principals.principal_list import hashed
 
 _LONGEST = 16_384
 _MARK = ":"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from azquack.errors import SettingError, TokenError
-from azquack.principals import book
+from azquack.principals import principal_list
 from azquack.principals.principal import Principal, Role
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Source(Protocol):
         """Whether anybody in it has grants."""
 
     def named(self, name: str) -> Principal | None:
-        """The principal of that name, where it is a book, in which rights are given and taken by name."""
+        """The principal of that name, where it is a list, in which rights are given and taken by name."""
 
     def refresh(self) -> None:
         """Reads anew what may have changed; may block. Raises `TokenError` and keeps what it knew."""
@@ -57,7 +57,7 @@ class Principals:
         return any(source.restricted() for source in self._sources)
 
     def named(self, name: str) -> list[Principal]:
-        """Those who are called `name`, of each book one at most."""
+        """Those who are called `name`, of each list one at most."""
         return [found for source in self._sources if (found := source.named(name))]
 
     def refresh(self) -> None:
@@ -75,11 +75,11 @@ class PublicToken:
     def __init__(self, token: str, role: Role = Role.WRITER, name: str = "public") -> None:
         if len(token) < SHORTEST:
             raise SettingError(f"the public token is too short: it needs at least {SHORTEST} characters")
-        self._hash = book.hashed(token)
-        self._principal = Principal(name, role, book.fingerprint(self._hash))
+        self._hash = principal_list.hashed(token)
+        self._principal = Principal(name, role, principal_list.fingerprint(self._hash))
 
     def authenticate(self, token: str) -> Principal | None:
-        return self._principal if hmac.compare_digest(book.hashed(token), self._hash) else None
+        return self._principal if hmac.compare_digest(principal_list.hashed(token), self._hash) else None
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
         mine = self._principal
@@ -96,7 +96,7 @@ class PublicToken:
 
 
 class TextSource:
-    """A book whose JSON text `read` gives: an environment variable, a Key Vault secret.
+    """A list whose JSON text `read` gives: an environment variable, a Key Vault secret.
 
     Reads at once, raising what `read` raises and `TokenError`; later only at `refresh`.
     """
@@ -109,7 +109,7 @@ class TextSource:
         self.refresh()
 
     def authenticate(self, token: str) -> Principal | None:
-        return self._by_hash.get(book.hashed(token))
+        return self._by_hash.get(principal_list.hashed(token))
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
         found = self._by_name.get(name)
@@ -122,16 +122,16 @@ class TextSource:
         return self._by_name.get(name)
 
     def refresh(self) -> None:
-        self._take(book.Book.parse(self._read()))
+        self._take(principal_list.PrincipalList.parse(self._read()))
 
-    def _take(self, known: book.Book) -> None:
+    def _take(self, known: principal_list.PrincipalList) -> None:
         self._by_hash = {record.token_sha256: record.principal() for record in known.records}
         self._by_name = {record.name: record.principal() for record in known.records}
         self._restricted = any(record.grants is not None for record in known.records)
 
 
 class FileSource(TextSource):
-    """A book in a file, read anew as soon as it changes; no file is an empty book.
+    """A list in a file, read anew as soon as it changes; no file is an empty list.
 
     A change that cannot be read is logged once, and what was known before stays in force.
     """
@@ -142,30 +142,30 @@ class FileSource(TextSource):
         super().__init__(lambda: "")
 
     def authenticate(self, token: str) -> Principal | None:
-        self._look()
+        self._refresh_if_changed()
         return super().authenticate(token)
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
-        self._look()
+        self._refresh_if_changed()
         return super().current(name, fingerprint)
 
     def restricted(self) -> bool:
-        self._look()
+        self._refresh_if_changed()
         return super().restricted()
 
     def named(self, name: str) -> Principal | None:
-        self._look()
+        self._refresh_if_changed()
         return super().named(name)
 
     def refresh(self) -> None:
         # Noted last: another thread must not take what it knows for what is in the file.
         state = self._state()
         try:
-            self._take(book.read(self._path))
+            self._take(principal_list.read(self._path))
         finally:
             self._seen = state
 
-    def _look(self) -> None:
+    def _refresh_if_changed(self) -> None:
         if self._state() == self._seen:
             return
         try:

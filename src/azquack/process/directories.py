@@ -14,7 +14,7 @@ _NAME = re.compile(r"azquack-(\d+)-")
 
 
 @contextmanager
-def private_home() -> Iterator[Path]:
+def private_directory() -> Iterator[Path]:
     """A directory, mode 0700, gone at the end.
 
     A process that was killed leaves its own behind, which may hold gigabytes of spill: the next one that
@@ -26,5 +26,7 @@ def private_home() -> Iterator[Path]:
         with suppress(OSError):
             if match and path.stat().st_uid == os.getuid() and not Path(f"/proc/{match[1]}").exists():
                 shutil.rmtree(path, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"azquack-{os.getpid()}-", ignore_cleanup_errors=True) as home:
-        yield Path(home)
+    with tempfile.TemporaryDirectory(
+        prefix=f"azquack-{os.getpid()}-", ignore_cleanup_errors=True
+    ) as directory:
+        yield Path(directory)

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 # Less than this is none: a commit, the catalog's log and a small Parquet file take some megabytes.
 LEAST = 16 << 20
-# What a look writes; one block of the common file systems.
+# What a measurement writes; one block of the common file systems.
 _BLOCK = b"\0" * 4096
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # Each place as a person knows it, and what fails without room there.
@@ -35,7 +35,7 @@ _PLACES = {
     "audit": ("the directory of the audit log", "what people run is not recorded"),
 }
 CHECK = "room-{}"
-# Seconds between looks, and while something is full.
+# Seconds between measurements, and while something is full.
 EVERY = 10.0
 AGAIN = 2.0
 
@@ -47,8 +47,8 @@ class Room(Collector):
         self._places = dict(places)
         self._problems = dict.fromkeys(self._places, "")
 
-    def look(self) -> dict[str, str]:
-        """Look at every place, writing a block to each; check → '' when well, else what is wrong and what to do.
+    def measure(self) -> dict[str, str]:
+        """Measure every place, writing a block to each; check → '' when well, else what is wrong and what to do.
 
         Blocks for as long as the disks do.
         """
@@ -64,18 +64,18 @@ class Room(Collector):
         return {CHECK.format(name): problem for name, problem in self._problems.items()}
 
     async def note(self, board: Board) -> float:
-        """Look, and note it on `board`; seconds until the next look.
+        """Measure, and note it on `board`; seconds until the next measurement.
 
         No check of these is vital. A full disk ends no reader, and a platform that takes the replica away, or starts it
         anew, makes no room.
         """
-        problems = await asyncio.to_thread(self.look)
+        problems = await asyncio.to_thread(self.measure)
         for check, problem in problems.items():
             board.note(check, problem, vital=False)
         return AGAIN if any(problems.values()) else EVERY
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics, as of the last look."""
+        """The metrics, as of the last measurement."""
         full = GaugeMetricFamily(
             "azquack_disk_full", "1 when writes to the place fail for want of room.", labels=["place"]
         )

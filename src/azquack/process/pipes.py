@@ -27,8 +27,8 @@ def decode(line: bytes) -> Message:
     return message
 
 
-class ChildChannel:
-    """The child's end. It also takes the process out of reach of a terminal's Ctrl-C.
+class ParentPipe:
+    """The child's end: its pipe to the parent. It also takes the process out of reach of a terminal's Ctrl-C.
 
     That signal goes to the whole group; only the supervisor may say in which order a replica ends.
     """

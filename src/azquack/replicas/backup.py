@@ -23,15 +23,15 @@ def backup(name: str, node: str, token: str, settings: Settings, owned: Ownershi
     # What is wrong with the settings should be said now, not by a child later.
     place_for(settings)
 
-    def plan(ports: Ports) -> Message:
+    def config(ports: Ports) -> Message:
         log = {"name": name, "log_level": settings.log_level}
         return {
-            "op": "plan",
+            "op": "configure",
             **log,
             "every": settings.backup_every,
             "files": [f"{owned.file}{suffix}" for suffix in PARTS],
-            "look": {
-                "op": "plan",
+            "run": {
+                "op": "configure",
                 **log,
                 "uri": f"quack:127.0.0.1:{ports[node]}",
                 "token": token,
@@ -40,7 +40,7 @@ def backup(name: str, node: str, token: str, settings: Settings, owned: Ownershi
         }
 
     return ChildSpec(
-        name, "azquack.catalog.backup", plan, settings.start_timeout, vital=False, owner_only=True
+        name, "azquack.catalog.backup", config, settings.start_timeout, vital=False, owner_only=True
     )
 
 

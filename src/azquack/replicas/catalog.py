@@ -14,12 +14,12 @@ from azquack.catalog.lease.ownership import Ownership
 from azquack.config.settings import Settings, required
 from azquack.errors import LakeError
 from azquack.lake.state import DataPath, Places
-from azquack.node.plan import NodePlan
+from azquack.node.config import NodeConfig
 from azquack.process import machine
 from azquack.process.pipes import Message
 from azquack.replicas.backup import backup
 from azquack.replicas.child import ChildSpec, Ports
-from azquack.replicas.gateway.plan import gateway, node_token
+from azquack.replicas.gateway.spec import gateway, node_token
 from azquack.sql import plain
 from azquack.tokens.source import TokenSource
 
@@ -33,10 +33,10 @@ def ownership(settings: Settings, *, standby: bool) -> Ownership:
     """The replica's claim to the catalog. A `standby` waits for another owner to go. Raises `SettingError`."""
     lease, directory = lease_for(settings, settings.name), directory_of(settings)
 
-    def look() -> Places:
+    def places() -> Places:
         return places_of(settings)
 
-    return Ownership(lease, directory, seconds=settings.lease_seconds, standby=standby, look=look)
+    return Ownership(lease, directory, seconds=settings.lease_seconds, standby=standby, read_places=places)
 
 
 def places_of(settings: Settings) -> Places:
@@ -57,15 +57,17 @@ def _data_of(settings: Settings) -> DataPath:
     return data_in_directory(Path(settings.data_path).expanduser().absolute())
 
 
-def node_plan(settings: Settings, internal_token: str, file: Path, places: Places | None = None) -> NodePlan:
+def node_config(
+    settings: Settings, internal_token: str, file: Path, places: Places | None = None
+) -> NodeConfig:
     """The DuckDB of a catalog replica, which serves `file` when it agrees with `places`."""
-    return NodePlan(
+    return NodeConfig(
         name=settings.name,
         role="catalog",
         database=str(file),
         places=places,
         token=node_token(internal_token),
-        config={
+        duckdb_config={
             # The metadata of a lake is small; most of a small container is better left to the file cache.
             "memory_limit": settings.memory_limit or machine.size(machine.memory_bytes() * 2 // 5),
             # Each commit is many small statements: handing them from thread to thread costs more than it gains.
@@ -98,17 +100,19 @@ def children(settings: Settings, tokens: TokenSource, owned: Ownership) -> list[
     _usable(directory_of(settings))
     token = tokens.internal().get_secret_value()
 
-    def plan(ports: Ports) -> Message:
+    def config(ports: Ports) -> Message:
         # The data path as it is now: of a new lake it was marked after this replica took the catalog.
         places = replace(owned.places, data=_data_of(settings))
-        made = node_plan(settings, token, owned.file, places)
+        made = node_config(settings, token, owned.file, places)
         return made.at(ports.get(NODE)).to_message()
 
     async def accept(report: Message) -> None:
         await owned.settle(str(report["lake"]))
 
     return [
-        ChildSpec(NODE, "azquack.node.process", plan, settings.start_timeout, owner_only=True, accept=accept),
+        ChildSpec(
+            NODE, "azquack.node.process", config, settings.start_timeout, owner_only=True, accept=accept
+        ),
         gateway(
             GATEWAY,
             settings,

@@ -39,7 +39,7 @@ HTTP = "/http"
 
 @dataclass(frozen=True)
 class ChildSpec:
-    """One process: `module` is run as `python -m`, what `plan` makes is the first message that it gets.
+    """One process: `module` is run as `python -m`, what `config` makes is the first message that it gets.
 
     A replica is not ready without its `vital` processes; of the others it only says that they are down. One
     that is `on_demand` is started when another process of the replica first asks for it; one that is
@@ -50,7 +50,7 @@ class ChildSpec:
 
     name: str
     module: str
-    plan: Callable[[Ports], Message] = field(repr=False)
+    config: Callable[[Ports], Message] = field(repr=False)
     start_timeout: float = 60.0
     vital: bool = True
     on_demand: bool = False
@@ -96,31 +96,31 @@ class Child:
         self._on_change = on_change
         self._on_request = on_request
         self._process: asyncio.subprocess.Process | None = None
-        self._has_plan = False
+        self._configured = False
         self._last_pong = 0.0
 
     async def spawn(self) -> None:
-        """Start its process, unless that runs: it loads its modules, and then waits for its plan."""
+        """Start its process, unless that runs: it loads its modules, and then waits for its configuration."""
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", self.spec.module,
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=16 * 1024 * 1024,
                 env={**malloc.ARENAS, **self.spec.environment, **os.environ},
             )  # fmt: skip
-            self._has_plan = False
+            self._configured = False
 
     async def start(self) -> None:
-        """Start it and wait until it is ready. Raises `StartError` with the child's own sentence.
+        """Start it and wait until it is ready. Raises `StartError` with the child's own error.
 
-        One that died while it ran a statement of its plan is started again without that statement.
+        One that died while it ran a statement of its configuration is started again without that statement.
         """
         while True:
             await self.spawn()
             assert self._process is not None
             process, self.state.pid = self._process, self._process.pid
-            self._has_plan = True
+            self._configured = True
             skip = {"skip": self.state.skipped} if self.state.skipped else {}
-            await self.send(self.spec.plan(self._ports()) | skip)
+            await self.send(self.spec.config(self._ports()) | skip)
             try:
                 # The child bounds its own start; the margin is for one that hangs.
                 first, running = await asyncio.wait_for(self._first(), self.spec.start_timeout + 10)
@@ -132,17 +132,17 @@ class Child:
             if first is not None and first["event"] == "ready":
                 break
             code = await process.wait()
-            sentence = first["sentence"] if first else f"{self.spec.name} ended with {_exit_text(code)}"
+            reason = first["error"] if first else f"{self.spec.name} ended with {_exit_text(code)}"
             if first is None and running and code < 0 and code != -signal.SIGTERM:
-                self.state.last_exit = f"{sentence} while it ran {running}"
+                self.state.last_exit = f"{reason} while it ran {running}"
                 self.state.skipped.append(running)
                 log.error(
                     "a process died in a statement, and starts again without it",
                     extra={"child": self.spec.name, "statement": running, "reason": _exit_text(code)},
                 )
                 continue
-            self.state.last_exit = sentence
-            raise StartError(sentence, may_pass=bool(first and first.get("may_pass")))
+            self.state.last_exit = reason
+            raise StartError(reason, may_pass=bool(first and first.get("may_pass")))
         if self.spec.accept is not None:
             try:
                 await self.spec.accept(first)
@@ -183,8 +183,8 @@ class Child:
                     break
 
     async def send(self, message: Message) -> None:
-        """Tell the child something; nothing happens when it is gone, or has no plan yet."""
-        if self._process is None or self._process.stdin is None or not self._has_plan:
+        """Tell the child something; nothing happens when it is gone, or has no configuration yet."""
+        if self._process is None or self._process.stdin is None or not self._configured:
             return
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._process.stdin.write(encode(message))
@@ -194,7 +194,7 @@ class Child:
         """Ask it to end; kill it after `grace` seconds."""
         if self._process is None or self._process.returncode is not None:
             return
-        if not self._has_plan:
+        if not self._configured:
             await self.kill("it was not needed")
             return
         await self.send({"op": "stop"})

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from azquack.config.settings import Settings, required
 from azquack.errors import SettingError
+from azquack.lake.config import NAME as LAKE
+from azquack.lake.config import LakeConfig
 from azquack.lake.link_options import LinkOptions
 from azquack.lake.metadata import metadata_for, quack_address
-from azquack.lake.plan import NAME as LAKE
-from azquack.lake.plan import LakePlan
 from azquack.node.address import Access
-from azquack.node.plan import NodePlan
+from azquack.node.config import NodeConfig
 from azquack.policy.lockdown import lockdown
 from azquack.principals.configured import principals_for
 from azquack.process import machine
 from azquack.process.pipes import Message
 from azquack.replicas.child import ChildSpec, Ports
-from azquack.replicas.gateway.plan import gateway, node_token
+from azquack.replicas.gateway.spec import gateway, node_token
 from azquack.sql import Statement, literal, plain
 from azquack.storage import storage_for
 from azquack.storage.local import LocalStorage
@@ -45,35 +45,35 @@ def memory_limit(memory: int, nodes: int) -> str:
     return machine.size(max(min(most, memory - BESIDES), most // 2) // max(1, nodes))
 
 
-def node_plan(
+def node_config(
     settings: Settings,
     tokens: TokenSource,
     *,
     catalog: str | None = None,
     access: Access = "write",
     suffix: str = "",
-) -> NodePlan:
+) -> NodeConfig:
     """A DuckDB of a query replica; `catalog` stands in for the setting, `suffix` tells it from its siblings."""
     uri = catalog or required(settings, "catalog", "it says what is behind the lake, as quack:HOST:PORT")
     metadata = metadata_for(settings, uri, tokens)
     storage = storage_for(settings)
     internal = tokens.internal().get_secret_value()
     writes = access == "write"
-    return NodePlan(
+    return NodeConfig(
         name=settings.name + suffix,
         role="query",
         database=f"ducklake:{LAKE}",
         token=node_token(internal),
         host=settings.node_host,
         access=access,
-        config={
+        duckdb_config={
             "memory_limit": settings.memory_limit
             or memory_limit(machine.memory_bytes(), settings.query_nodes),
             "threads": str(settings.threads or os.cpu_count() or 1),
             "max_temp_directory_size": settings.spill_limit,
         },
         extensions=("httpfs", "ducklake", *metadata.extensions, *storage.extensions),
-        lake=LakePlan(
+        lake=LakeConfig(
             metadata=metadata,
             data_path=storage.data_path,
             encrypted=settings.encrypted,
@@ -113,7 +113,7 @@ def children(
     """
     if catalog is None:
         # What is wrong with the settings should be said now, not by a child later.
-        node_plan(settings, tokens)
+        node_config(settings, tokens)
     principals_for(settings, tokens)
     storage_for(settings).prepare()
     writers = [] if settings.read_only else [f"{NODE}-{n + 1}" for n in range(settings.query_nodes)]
@@ -121,12 +121,14 @@ def children(
     def node(name: str, access: Access, port: int = 0, *, on_demand: bool = False) -> ChildSpec:
         suffix = "" if [name] == (writers or [READER]) else name.removeprefix("query")
 
-        def plan(ports: Ports) -> Message:
+        def config(ports: Ports) -> Message:
             uri = catalog(ports) if catalog else None
-            made = node_plan(settings, tokens, catalog=uri, access=access, suffix=suffix)
+            made = node_config(settings, tokens, catalog=uri, access=access, suffix=suffix)
             return made.at(ports.get(name, port)).to_message()
 
-        return ChildSpec(name, "azquack.node.process", plan, settings.start_timeout, not on_demand, on_demand)
+        return ChildSpec(
+            name, "azquack.node.process", config, settings.start_timeout, not on_demand, on_demand
+        )
 
     first = settings.node_port
     return [

@@ -1,6 +1,6 @@
 """The processes of a replica: started in order, kept, ended in the reverse order.
 
-One that refuses its very first start ends the replica, with the child's own sentence.
+One that refuses its very first start ends the replica, with the child's own error.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Supervisor:
         self._stop_timeout = stop_timeout
         self._ownership = ownership
         self._starting = starting
-        self._keepers: dict[str, asyncio.Task[None]] = {}
+        self._watching: dict[str, asyncio.Task[None]] = {}
         self._end = asyncio.Event()
         if ownership is not None:
             ownership.subscribe(self._tell)
@@ -65,7 +65,7 @@ class Supervisor:
                 await work
             log.info("stopping")
         finally:
-            tasks = [work, ending, *self._keepers.values()]
+            tasks = [work, ending, *self._watching.values()]
             for task in tasks:
                 task.cancel()
             for child in reversed(self.children):
@@ -110,7 +110,7 @@ class Supervisor:
             if child.spec.sidecar:
                 self._starting.close()
         await child.start()
-        self._keepers[child.spec.name] = asyncio.create_task(child.keep())
+        self._watching[child.spec.name] = asyncio.create_task(child.keep())
 
     async def _announce(self, on_ready: OnReady | None) -> None:
         if on_ready:
@@ -134,8 +134,8 @@ class Supervisor:
     async def _end_owned(self, reason: str) -> None:
         """At once: nothing that they still did would count."""
         for child in reversed(self._owned()):
-            if keeper := self._keepers.pop(child.spec.name, None):
-                keeper.cancel()
+            if task := self._watching.pop(child.spec.name, None):
+                task.cancel()
             await child.kill(reason)
             child.state.ready = False
 
@@ -147,8 +147,8 @@ class Supervisor:
         child = next(each for each in self.children if each.spec.name == request["child"])
         if request["event"] == "end":
             await child.kill(str(request["reason"]))
-        elif request["event"] == "start" and child.spec.name not in self._keepers:
-            self._keepers[child.spec.name] = asyncio.create_task(self._start_and_keep(child))
+        elif request["event"] == "start" and child.spec.name not in self._watching:
+            self._watching[child.spec.name] = asyncio.create_task(self._start_and_keep(child))
 
     async def _start_and_keep(self, child: Child) -> None:
         try:
@@ -156,7 +156,7 @@ class Supervisor:
         except StartError as error:
             log.error("a process did not start", extra={"child": child.spec.name, "reason": str(error)})
             # The next one who asks for it tries again.
-            del self._keepers[child.spec.name]
+            del self._watching[child.spec.name]
             return
         await child.keep()
 

@@ -37,7 +37,7 @@ class LocalStorage:
 
     @property
     def probe(self) -> Statement:
-        """Looks for the mark of the lake; a read-only lake may have none, and is only listed.
+        """Runner for the mark of the lake; a read-only lake may have none, and is only listed.
 
         A glob cannot tell an empty directory from one that is gone (an unmounted share): a file can.
         """

@@ -10,10 +10,10 @@ retention.py  which of them are kept
 backups.py    take, list, fetch and prune them
 restore.py    one of them into place
 __main__.py   the process of a catalog replica that has them taken
-schedule.py   when it looks at the catalog
-stamp.py      what files show of having been written to
-looks.py      its end of one look
-look.py       one look, a process of its own
-standing.py   how the backups stand
+schedule.py   when a backup run starts
+file_stats.py what files show of having been written to
+runner.py     starts a run
+run.py        one run, a process of its own
+status.py     the status of the backups
 metrics.py    that, for Prometheus
 """

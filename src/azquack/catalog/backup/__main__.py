@@ -1,6 +1,6 @@
 """The backup process of a catalog replica: `python -m azquack.catalog.backup`, started by the supervisor.
 
-It has the catalog looked at every so often, backed up when it changed, and once more when it is told to stop,
+It starts a backup run every so often when the catalog changed, and once more when it has to stop,
 which the supervisor does before it ends the catalog's node. It runs for as long as the catalog does and
 mostly waits: what is imported here should be little.
 """
@@ -10,54 +10,54 @@ from __future__ import annotations
 import os
 import threading
 
-from azquack.catalog.backup.looks import Looks
+from azquack.catalog.backup.runner import Runner
 from azquack.catalog.backup.schedule import Schedule
 from azquack.process import logs
-from azquack.process.pipes import ChildChannel, Message
+from azquack.process.pipes import Message, ParentPipe
 
-# The supervisor tells the lease right after the start, which the first copy may outrun; in seconds.
-TOLD_WITHIN = 10.0
+# The supervisor sends the lease right after the start, which the first copy may outrun; in seconds.
+LEASE_TIMEOUT = 10.0
 
 
 class Lease:
-    """The lease on the catalog, as the supervisor told it last."""
+    """The lease on the catalog, as the supervisor sent it last."""
 
     def __init__(self) -> None:
         self._lease: Message | None = None
-        self._told = threading.Event()
+        self._received = threading.Event()
 
     def learn(self, lease: Message | None) -> None:
         """Take it in; None when the replica does not hold it."""
         self._lease = lease
-        self._told.set()
+        self._received.set()
 
     def read(self) -> Message | None:
-        """The lease; None when the replica does not hold it, or nobody told in time that it does."""
-        self._told.wait(TOLD_WITHIN)
+        """The lease; None when the replica does not hold it, or the supervisor has not sent it in time."""
+        self._received.wait(LEASE_TIMEOUT)
         return self._lease
 
 
 def main() -> int:
     """The process: 0 after a stop, 1 when the supervisor is gone before it said anything."""
-    channel = ChildChannel()
-    plan = channel.receive()
-    if plan is None:
+    parent = ParentPipe()
+    config = parent.receive()
+    if config is None:
         return 1
-    logs.configure(plan["name"], plan["log_level"])
+    logs.configure(config["name"], config["log_level"])
     lease = Lease()
-    schedule = Schedule(Looks(plan["look"], lease.read), plan["files"], plan["every"])
-    channel.send("ready")
-    threading.Thread(target=_obey, args=(channel, schedule, lease), daemon=True).start()
-    schedule.run(lambda: channel.send("probed", backup=schedule.standing.message()))
-    channel.send("stopped")
+    schedule = Schedule(Runner(config["run"], lease.read), config["files"], config["every"])
+    parent.send("ready")
+    threading.Thread(target=_obey, args=(parent, schedule, lease), daemon=True).start()
+    schedule.run(lambda: parent.send("probed", backup=schedule.status.message()))
+    parent.send("stopped")
     return 0
 
 
-def _obey(channel: ChildChannel, schedule: Schedule, lease: Lease) -> None:
-    """Answer the supervisor; when it is gone this process ends, and with it the look under way."""
-    while (message := channel.receive()) is not None:
+def _obey(parent: ParentPipe, schedule: Schedule, lease: Lease) -> None:
+    """Answer the supervisor; when it is gone this process ends, and with it the run under way."""
+    while (message := parent.receive()) is not None:
         if message["op"] == "ping":
-            channel.send("pong")
+            parent.send("pong")
         elif message["op"] == "state":
             lease.learn(message["lease"])
         elif message["op"] == "stop":

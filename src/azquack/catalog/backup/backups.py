@@ -22,7 +22,7 @@ from azquack.catalog.backup.retention import Retention
 from azquack.errors import BackupError
 from azquack.lake import extensions
 from azquack.lake.client import Target
-from azquack.process.directories import private_home
+from azquack.process.directories import private_directory
 
 # Data whose manifest did not come within this time never gets one: its backup was cut short.
 _LEFTOVER = timedelta(minutes=15)
@@ -58,7 +58,7 @@ class Backups:
         """
         self.place.sweep()
         # One that is killed on the way leaves a copy of the catalog behind, which its successor removes.
-        with private_home() as scratch:
+        with private_directory() as scratch:
             copied, packed = scratch / "catalog.duckdb", scratch / "packed"
             # Before the transaction begins: all that happened until then is in the copy.
             time = datetime.now(UTC)
@@ -139,7 +139,7 @@ class Backups:
 
     def is_whole(self, wanted: Manifest) -> bool:
         """Whether the data of `wanted` is what was written. Raises `BackupError` when it cannot be read."""
-        with private_home() as scratch:
+        with private_directory() as scratch:
             self.place.get(wanted.file, scratch / "packed")
             return _sha256(scratch / "packed") == wanted.sha256
 

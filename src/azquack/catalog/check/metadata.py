@@ -21,9 +21,9 @@ NAME = "checked"
 @contextmanager
 def opened(catalog: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of our own with the file `catalog` attached as `NAME`, read-only. Raises `LakeError`."""
-    with tempfile.TemporaryDirectory(prefix="azquack-") as home:
-        extensions.link_all(Path(home))
-        with duckdb.connect(":memory:", config=extensions.config(Path(home))) as connection:
+    with tempfile.TemporaryDirectory(prefix="azquack-") as scratch:
+        extensions.link_all(Path(scratch))
+        with duckdb.connect(":memory:", config=extensions.config(Path(scratch))) as connection:
             try:
                 connection.execute(f"ATTACH {literal(str(catalog))} AS {NAME} (READ_ONLY)")
                 connection.execute(f"FROM {NAME}.ducklake_snapshot LIMIT 1")

@@ -26,8 +26,8 @@ REFUSED_EVERY = 2.0
 class Ownership:
     """Holds `lease` on the catalog in `directory`, and makes the file of each epoch.
 
-    One that is no `standby` does not wait for another owner. An owner renews three times in `seconds`. `look` says
-    what the other places of the lake hold; an owner whose places do not agree gives the catalog back at once.
+    One that is no `standby` does not wait for another owner. An owner renews three times in `seconds`. `read_places`
+    says what the other places of the lake hold; an owner whose places do not agree gives the catalog back at once.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Ownership:
         *,
         seconds: float,
         standby: bool,
-        look: Callable[[], Places] = Places,
+        read_places: Callable[[], Places] = Places,
     ) -> None:
         self._lease = lease
         self._directory = directory
-        self._look = look
+        self._read_places = read_places
         self._places = Places()
         self._settled = False
         self._standby = standby
@@ -93,7 +93,7 @@ class Ownership:
 
     async def take(self) -> bool:
         """Take the catalog unless another has it. Raises `LeaseError`, `LakeError`."""
-        places = await asyncio.to_thread(self._look)
+        places = await asyncio.to_thread(self._read_places)
         grant = await asyncio.to_thread(self._lease.acquire, next_epoch(places) - 1)
         if grant is None:
             if not self._standby:

@@ -57,14 +57,14 @@ def refusals(commit: str) -> list[str]:
 
 
 def _columns(table: str, snapshot: int) -> list[str]:
-    sentences = " ".join(f"WHEN {literal(name)} THEN {literal(said)}" for name, said in REFUSED.items())
+    messages = " ".join(f"WHEN {literal(name)} THEN {literal(said)}" for name, said in REFUSED.items())
     # A column that was there before may be renamed, commented and given a default.
     new = (
         f"c.begin_snapshot = {snapshot} AND NOT EXISTS (FROM {table} AS o WHERE o.table_id = c.table_id "
         f"AND o.column_id = c.column_id AND o.begin_snapshot < {snapshot})"
     )
     return [
-        f"SELECT error(CASE c.column_type {sentences} END) FROM {table} AS c "
+        f"SELECT error(CASE c.column_type {messages} END) FROM {table} AS c "
         f"WHERE c.column_type IN ({', '.join(map(literal, REFUSED))}) AND {new}",
         f"SELECT error({literal(IN_MAP)}) FROM (WITH RECURSIVE inside AS ("
         f"SELECT table_id, column_id FROM {table} WHERE column_type = 'map' AND begin_snapshot = {snapshot} "

@@ -11,7 +11,7 @@ import duckdb
 from azquack.errors import LakeError
 from azquack.lake import bloom_filters, extensions, lake_id, placeholders
 from azquack.lake.metadata import Metadata
-from azquack.process.directories import private_home
+from azquack.process.directories import private_directory
 from azquack.sql import Statement, first_line, literal
 from azquack.storage import Storage
 
@@ -24,18 +24,20 @@ METADATA = f"__ducklake_metadata_{NAME}"
 @contextmanager
 def opened(metadata: Metadata, storage: Storage) -> Iterator[duckdb.DuckDBPyConnection]:
     """The lake behind `metadata`, attached as `lake`. Raises `LakeError` when it cannot be opened, `StartError`."""
-    with private_home() as home:
-        extensions.link_all(home / "extensions")
-        (home / "secrets").mkdir(mode=0o700)
-        config = extensions.config(home / "extensions") | {"secret_directory": str(home / "secrets")}
+    with private_directory() as directory:
+        extensions.link_all(directory / "extensions")
+        (directory / "secrets").mkdir(mode=0o700)
+        config = extensions.config(directory / "extensions") | {
+            "secret_directory": str(directory / "secrets")
+        }
         with duckdb.connect(":memory:", config=config) as connection:
             for name in dict.fromkeys(("httpfs", "ducklake", *metadata.extensions, *storage.extensions)):
                 connection.execute(f"LOAD {name}")
             for each in (*metadata.secrets, *storage.statements()):
                 _run(connection, each)
-            bloom_filters.turn_off(connection, home / "proof.parquet")
+            bloom_filters.turn_off(connection, directory / "proof.parquet")
             if metadata.path.startswith("quack:"):
-                placeholders.rename(connection, home / "proof")
+                placeholders.rename(connection, directory / "proof")
             options = ["CREATE_IF_NOT_EXISTS false"]
             options += [f"META_{name} {literal(value)}" for name, value in metadata.parameters.items()]
             try:

@@ -10,49 +10,49 @@ import uvloop
 
 from azquack.errors import AzQuackError
 from azquack.process import logs
-from azquack.process.pipes import ChildChannel, Message
+from azquack.process.pipes import Message, ParentPipe
 from azquack.replicas.gateway.process import GatewayProcess
 
 
-async def serve(plan: Message, channel: ChildChannel) -> None:
+async def serve(config: Message, parent: ParentPipe) -> None:
     """Serve until the supervisor says stop or is gone. Raises what `GatewayProcess.start` raises."""
-    process = GatewayProcess(plan, channel.send)
+    process = GatewayProcess(config, parent.send)
     await process.start()
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
     def listen_to_parent() -> None:
         while True:
-            message = channel.receive()
+            message = parent.receive()
             loop.call_soon_threadsafe(messages.put_nowait, message)
             if message is None:
                 return
 
     threading.Thread(target=listen_to_parent, daemon=True).start()
-    channel.send("ready", port=process.port, http_port=process.http_port)
+    parent.send("ready", port=process.port, http_port=process.http_port)
     while (message := await messages.get()) is None or message["op"] != "stop":
         if message is None:
             # The supervisor was killed: nobody is left to whom an orderly end would matter.
             os._exit(1)
         if message["op"] == "ping":
-            channel.send("pong")
+            parent.send("pong")
         elif message["op"] == "state":
             process.learn(message["children"], message["lease"])
     await process.stop()
-    channel.send("stopped")
+    parent.send("stopped")
 
 
 def main() -> int:
-    """The process: 0 after a stop, 1 after a failed start (which the supervisor is told in a sentence)."""
-    channel = ChildChannel()
-    plan = channel.receive()
-    if plan is None:
+    """The process: 0 after a stop, 1 after a failed start (whose error the supervisor gets)."""
+    parent = ParentPipe()
+    config = parent.receive()
+    if config is None:
         return 1
-    logs.configure(plan["name"], plan["settings"]["log_level"])
+    logs.configure(config["name"], config["settings"]["log_level"])
     try:
-        uvloop.run(serve(plan, channel))
+        uvloop.run(serve(config, parent))
     except AzQuackError as error:
-        channel.send("failed", sentence=str(error))
+        parent.send("failed", error=str(error))
         return 1
     return 0
 

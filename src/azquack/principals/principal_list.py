@@ -1,7 +1,7 @@
 """The principals of a team as one JSON document: hashed tokens, roles, grants.
 
 `{"principals": [{"name": "ann", "role": "reader", "token_sha256": "…", "grants": ["select on demo.*"]}]}`;
-without `grants` a principal may do all that its role allows. Each function gives a new book.
+without `grants` a principal may do all that its role allows. Each function gives a new list.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def hashed(token: str) -> str:
     """The SHA-256 of `token` in hexadecimal.
 
     Our tokens are 256 random bits: nobody can guess one, so a slow hash would only cost time at each login.
-    A token that a person chose would need one; such tokens are never taken into a book.
+    A token that a person chose would need one; such tokens are never taken into a list.
     """
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
@@ -39,7 +39,7 @@ def fingerprint(token_hash: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of the book."""
+    """One entry of the list."""
 
     name: str
     role: Role
@@ -51,14 +51,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class PrincipalList:
     """All records, by name."""
 
     records: tuple[Record, ...] = ()
 
     @classmethod
-    def parse(cls, text: str) -> Book:
-        """The book of a JSON document. Raises `TokenError`, which quotes nothing of the text."""
+    def parse(cls, text: str) -> PrincipalList:
+        """The list of a JSON document. Raises `TokenError`, which quotes nothing of the text."""
         try:
             entries = json.loads(text)["principals"]
             records = tuple(_record(entry) for entry in entries)
@@ -74,7 +74,7 @@ class Book:
         return cls(records)
 
     def text(self) -> str:
-        """The book as JSON; `Book.parse` reads it back."""
+        """The list as JSON; `PrincipalList.parse` reads it back."""
         return json.dumps({"principals": [_entry(record) for record in self.records]}, indent=2) + "\n"
 
     def find(self, name: str) -> Record:
@@ -85,49 +85,51 @@ class Book:
         raise SettingError(f"there is no principal {name!r}: `azquack principal list` shows them")
 
 
-def add(book: Book, name: str, role: Role, grants: tuple[Grant, ...] | None = None) -> tuple[Book, str]:
-    """The book with a new principal, and its token, which is kept nowhere. Raises `SettingError`."""
+def add(
+    known: PrincipalList, name: str, role: Role, grants: tuple[Grant, ...] | None = None
+) -> tuple[PrincipalList, str]:
+    """The list with a new principal, and its token, which is kept nowhere. Raises `SettingError`."""
     checked_name(name)
-    if any(record.name == name for record in book.records):
+    if any(record.name == name for record in known.records):
         raise SettingError(f"there is a principal {name!r} already: rotate its token, or revoke it first")
     token = new_token()
-    wider = Book((*book.records, Record(name, role, hashed(token), None if grants is None else ())))
+    wider = PrincipalList((*known.records, Record(name, role, hashed(token), None if grants is None else ())))
     for each in grants or ():
         wider = grant(wider, name, each)
     return wider, token
 
 
-def revoke(book: Book, name: str) -> Book:
-    """The book without `name`. Raises `SettingError`."""
-    gone = book.find(name)
-    return Book(tuple(record for record in book.records if record is not gone))
+def revoke(known: PrincipalList, name: str) -> PrincipalList:
+    """The list without `name`. Raises `SettingError`."""
+    gone = known.find(name)
+    return PrincipalList(tuple(record for record in known.records if record is not gone))
 
 
-def rotate(book: Book, name: str) -> tuple[Book, str]:
-    """The book with a new token for `name`, and that token. Raises `SettingError`."""
+def rotate(known: PrincipalList, name: str) -> tuple[PrincipalList, str]:
+    """The list with a new token for `name`, and that token. Raises `SettingError`."""
     token = new_token()
-    return _changed(book, replace(book.find(name), token_sha256=hashed(token))), token
+    return _changed(known, replace(known.find(name), token_sha256=hashed(token))), token
 
 
-def grant(book: Book, name: str, given: Grant) -> Book:
-    """The book with one grant more: from the first on, nothing else is in reach. Raises `SettingError`."""
-    record = book.find(name)
+def grant(known: PrincipalList, name: str, given: Grant) -> PrincipalList:
+    """The list with one grant more: from the first on, nothing else is in reach. Raises `SettingError`."""
+    record = known.find(name)
     if record.role is Role.ADMIN:
         raise SettingError("an admin has no grants: revoke it and add it as reader or writer")
     if record.role is Role.READER and given.privileges != {"select"}:
         raise SettingError(f"{name} is a reader: grant select only, or add it as writer")
     kept = tuple(each for each in record.grants or () if each != given)
-    return _changed(book, replace(record, grants=(*kept, given)))
+    return _changed(known, replace(record, grants=(*kept, given)))
 
 
-def ungrant(book: Book, name: str, taken: Grant) -> Book:
-    """The book with a grant less; without any left, `name` reaches nothing. Raises `SettingError`."""
-    record = book.find(name)
+def ungrant(known: PrincipalList, name: str, taken: Grant) -> PrincipalList:
+    """The list with a grant less; without any left, `name` reaches nothing. Raises `SettingError`."""
+    record = known.find(name)
     if taken not in (record.grants or ()):
         have = "; ".join(str(each) for each in record.grants or ()) or "none"
         raise SettingError(f"{name} has no grant {str(taken)!r}; it has: {have}")
     return _changed(
-        book, replace(record, grants=tuple(each for each in record.grants or () if each != taken))
+        known, replace(record, grants=tuple(each for each in record.grants or () if each != taken))
     )
 
 
@@ -136,31 +138,31 @@ def new_token() -> str:
     return "azq_" + secrets.token_urlsafe(32)
 
 
-def read(path: Path) -> Book:
-    """The book in the file `path`, empty when there is no file. Raises `TokenError`."""
+def read(path: Path) -> PrincipalList:
+    """The list in the file `path`, empty when there is no file. Raises `TokenError`."""
     try:
         with path.open(encoding="utf-8") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise TokenError(f"{path} can be read by others: run chmod 600 {path}")
-            return Book.parse(file.read())
+            return PrincipalList.parse(file.read())
     except FileNotFoundError:
-        return Book()
+        return PrincipalList()
     except (OSError, UnicodeDecodeError) as error:
         raise TokenError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def edit(path: Path, change: Callable[[Book], tuple[Book, _T]]) -> _T:
-    """Applies `change` to the file `path` and gives what it gives beside the book.
+def edit(path: Path, change: Callable[[PrincipalList], tuple[PrincipalList, _T]]) -> _T:
+    """Applies `change` to the file `path` and gives what it gives beside the list.
 
     The file is replaced as a whole, with mode 0600; two edits at once come one after the other. Raises
     `TokenError`, and what `change` raises.
     """
     try:
         with _locked(path):
-            book, result = change(read(path))
-            text = book.text()
+            known, result = change(read(path))
+            text = known.text()
             # What could not be read again would lock everybody out.
-            Book.parse(text)
+            PrincipalList.parse(text)
             fresh = path.with_name(f".{path.name}.new")
             fresh.unlink(missing_ok=True)
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -175,14 +177,14 @@ def edit(path: Path, change: Callable[[Book], tuple[Book, _T]]) -> _T:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    # A file of its own: the book itself is replaced, and a lock on it would go with the old one.
+    # A lock file of its own: the list is replaced, and a lock on it would go with the old one.
     with os.fdopen(os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _changed(book: Book, new: Record) -> Book:
-    return Book(tuple(new if record.name == new.name else record for record in book.records))
+def _changed(known: PrincipalList, new: Record) -> PrincipalList:
+    return PrincipalList(tuple(new if record.name == new.name else record for record in known.records))
 
 
 def _record(entry: dict[str, Any]) -> Record:

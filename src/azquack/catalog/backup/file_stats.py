@@ -6,23 +6,23 @@ import os
 from collections.abc import Sequence
 
 # Of each file its size in bytes and the time of its last change in nanoseconds since 1970, None when it is not there.
-Stamp = tuple[tuple[int, int] | None, ...]
+FileStats = tuple[tuple[int, int] | None, ...]
 
 
-def stamp_of(files: Sequence[str]) -> Stamp | None:
-    """The stamp of `files` as they are now; None when one of them does not show it."""
+def stats_of(files: Sequence[str]) -> FileStats | None:
+    """The size and time of `files` as they are now; None when one of them does not show it."""
     try:
-        return tuple(_stamp_of(each) for each in files)
+        return tuple(_stats_of(each) for each in files)
     except OSError:
         return None
 
 
-def quiet_since(stamp: Stamp, moment: float) -> bool:
+def quiet_since(stats: FileStats, moment: float) -> bool:
     """Whether none of the files was written to after `moment`, in seconds since 1970."""
-    return all(each is None or each[1] < moment * 1e9 for each in stamp)
+    return all(each is None or each[1] < moment * 1e9 for each in stats)
 
 
-def _stamp_of(file: str) -> tuple[int, int] | None:
+def _stats_of(file: str) -> tuple[int, int] | None:
     try:
         found = os.stat(file)  # noqa: PTH116  pathlib takes half a megabyte of memory
     except FileNotFoundError:

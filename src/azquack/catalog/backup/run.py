@@ -1,6 +1,6 @@
-"""One look at the catalog: `python -m azquack.catalog.backup.look`, started by the backup process.
+"""One run of a backup: `python -m azquack.catalog.backup.run`, started by the backup process.
 
-It gets its plan as a JSON line on its standard input, takes a backup when the catalog changed, prunes, and
+It gets its configuration as a JSON line on its standard input, takes a backup when the catalog changed, prunes, and
 tells what it found and did in JSON lines:
 
 known    what lies in the place already: `kept`, and of the newest whole backup `last`, `size`, `fingerprint`, `files`
@@ -10,7 +10,7 @@ lease    a question: the lease on the catalog as it is held, which the next line
 taken    a backup was taken: `backup` (its name), `last`, `size`, `fingerprint`, `files`
 kept     how many there are now: `kept`
 done     the end; or
-failed   the end, with a `sentence`
+failed   the end, with an `error`, in a sentence
 """
 
 from __future__ import annotations
@@ -33,68 +33,68 @@ from azquack.config.settings import Settings
 from azquack.errors import AzQuackError
 from azquack.lake.client import Target
 from azquack.process import logs, machine
-from azquack.process.pipes import ChildChannel, Message
+from azquack.process.pipes import Message, ParentPipe
 
 log = logging.getLogger(__name__)
 
 
 def main() -> int:
     """The process: 0 once it told how it ended, 1 when nobody is there to hear it."""
-    channel = ChildChannel()
-    plan = channel.receive()
-    if plan is None:
+    parent = ParentPipe()
+    config = parent.receive()
+    if config is None:
         return 1
-    logs.configure(plan["name"], plan["log_level"])
+    logs.configure(config["name"], config["log_level"])
     # Otherwise the kernel would end the catalog's node in its stead when memory runs out.
     machine.first_to_go()
     answers: SimpleQueue[Message] = SimpleQueue()
-    threading.Thread(target=_hear, args=(channel, answers), daemon=True).start()
+    threading.Thread(target=_receive, args=(parent, answers), daemon=True).start()
     try:
-        _look(plan, channel, answers)
+        _run(config, parent, answers)
     except AzQuackError as error:
-        channel.send("failed", sentence=str(error))
+        parent.send("failed", error=str(error))
     except OSError as error:
-        channel.send("failed", sentence=f"this machine failed: {(error.strerror or '').lower()}")
+        parent.send("failed", error=f"this machine failed: {(error.strerror or '').lower()}")
     except Exception as error:
-        log.debug("a look broke off", exc_info=True)
+        log.debug("a backup run broke off", exc_info=True)
         # What it says may hold secrets.
-        channel.send("failed", sentence=f"it broke off with {type(error).__name__}")
+        parent.send("failed", error=f"it broke off with {type(error).__name__}")
     else:
-        channel.send("done")
+        parent.send("done")
     return 0
 
 
-def _look(plan: Message, channel: ChildChannel, answers: SimpleQueue[Message]) -> None:
+def _run(config: Message, parent: ParentPipe, answers: SimpleQueue[Message]) -> None:
     def owned() -> bool:
-        channel.send("lease")
+        parent.send("lease")
         lease = answers.get()["lease"]
         return lease is not None and Grant.from_message(lease).held()
 
-    settings = Settings.model_validate(plan["settings"])
+    settings = Settings.model_validate(config["settings"])
     place, retention = place_for(settings), Retention.from_settings(settings)
-    catalog = Target(plan["uri"], SecretStr(plan["token"]), tls=False)
-    fingerprint = plan["fingerprint"]
+    catalog = Target(config["uri"], SecretStr(config["token"]), tls=False)
+    fingerprint = config["fingerprint"]
     if fingerprint is None:
         with session(catalog) as opened:
             backups = Backups(place, retention, opened.identity().lake)
             holds_lake = opened.state() is not None
-        newest = _known(backups, channel)
+        newest = _known(backups, parent)
         if not holds_lake and newest is None:
-            channel.send("empty")
+            parent.send("empty")
             return
         fingerprint = newest.fingerprint if newest else None
     backups = Backups(place, retention)
     taken = backups.take(catalog, unless=fingerprint, owned=owned)
     if taken is None:
-        channel.send("same")
+        parent.send("same")
         return
-    channel.send("taken", backup=taken.name, **_told(taken, place))
+    parent.send("taken", backup=taken.name, **_facts(taken, place))
     backups = Backups(place, retention, taken.lake)
     backups.prune(datetime.now(UTC), taken)
-    channel.send("kept", kept=len(backups.listed()))
+    parent.send("kept", kept=len(backups.listed()))
 
 
-def _known(backups: Backups, channel: ChildChannel) -> Manifest | None:
+def _known(backups: Backups, parent: ParentPipe) -> Manifest | None:
     """Tell what lies in the place; the newest backup when it is whole."""
     found = backups.inventory()
     for each in found.damaged:
@@ -106,11 +106,11 @@ def _known(backups: Backups, channel: ChildChannel) -> Manifest | None:
     if newest and not backups.is_whole(newest):
         log.warning("a backup is damaged", extra={"backup": newest.name, "reason": "its data was changed"})
         newest = None
-    channel.send("known", kept=len(found.backups), **(_told(newest, backups.place) if newest else {}))
+    parent.send("known", kept=len(found.backups), **(_facts(newest, backups.place) if newest else {}))
     return newest
 
 
-def _told(backup: Manifest, place: Place) -> Message:
+def _facts(backup: Manifest, place: Place) -> Message:
     """What the backup process shall know of `backup`: also its files, where it can see whether they change."""
     files = []
     if isinstance(place, DirectoryPlace):
@@ -123,9 +123,9 @@ def _told(backup: Manifest, place: Place) -> Message:
     }
 
 
-def _hear(channel: ChildChannel, answers: SimpleQueue[Message]) -> None:
+def _receive(parent: ParentPipe, answers: SimpleQueue[Message]) -> None:
     """Hand on what the backup process says; when it is gone this process ends, wherever it is."""
-    while (message := channel.receive()) is not None:
+    while (message := parent.receive()) is not None:
         answers.put(message)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""The backup process's end of a look at the catalog, which is a process of its own.
+"""Starts a backup run, which is a process of its own, and reads what it reports.
 
 So DuckDB and all else that a backup needs are in memory only while one is taken.
 """
@@ -16,29 +16,29 @@ from contextlib import suppress
 from azquack.errors import BackupError
 from azquack.process.pipes import Message, decode, encode
 
-# A look that takes longer hangs, in seconds: a catalog of 10 MB takes about two.
-PATIENCE = 3600.0
+# A run that takes longer hangs, in seconds: a catalog of 10 MB takes about two.
+RUN_TIMEOUT = 3600.0
 
 
-class Looks:
-    """Starts looks. `plan` tells each what to look at; `lease` gives the lease on the catalog as it is held."""
+class Runner:
+    """Starts backup runs with the configuration `config`; `lease` gives the lease on the catalog as it is held."""
 
     def __init__(
-        self, plan: Message, lease: Callable[[], Message | None], *, patience: float = PATIENCE
+        self, config: Message, lease: Callable[[], Message | None], *, timeout: float = RUN_TIMEOUT
     ) -> None:
-        self._plan = plan
+        self._config = config
         self._lease = lease
-        self._patience = patience
+        self._timeout = timeout
 
-    def look(self, fingerprint: str | None) -> Iterator[Message]:
-        """One look: what it finds and does, as `azquack.catalog.backup.look` tells it.
+    def run(self, fingerprint: str | None) -> Iterator[Message]:
+        """One run: what it finds and does, as `azquack.catalog.backup.run` reports it.
 
         `fingerprint` is that of the newest backup, None when it is not known. Raises `BackupError` when the
-        look fails, and when its process does.
+        run fails, and when its process does.
         """
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "azquack.catalog.backup.look"],
+                [sys.executable, "-m", "azquack.catalog.backup.run"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 bufsize=0,
@@ -47,36 +47,36 @@ class Looks:
             raise BackupError(
                 f"the process that takes it cannot be started: {(error.strerror or '').lower()}"
             ) from None
-        deadline = time.monotonic() + self._patience
-        overdue = threading.Timer(self._patience, process.kill)
+        deadline = time.monotonic() + self._timeout
+        overdue = threading.Timer(self._timeout, process.kill)
         overdue.daemon = True
         overdue.start()
         try:
             with process:
-                if (yield from self._hear(process, fingerprint)):
+                if (yield from self._receive(process, fingerprint)):
                     return
         finally:
             overdue.cancel()
         if time.monotonic() >= deadline:
-            raise BackupError(f"it did not end within {self._patience:.0f} s")
+            raise BackupError(f"it did not end within {self._timeout:.0f} s")
         code = process.returncode
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         raise BackupError(f"the process that takes it ended with {how}")
 
-    def _hear(
+    def _receive(
         self, process: subprocess.Popen[bytes], fingerprint: str | None
     ) -> Generator[Message, None, bool]:
-        """What the look says; the generator's value is whether it came to its end."""
-        _tell(process, {**self._plan, "fingerprint": fingerprint})
+        """What the run reports; the generator's value is whether it came to its end."""
+        _send(process, {**self._config, "fingerprint": fingerprint})
         assert process.stdout is not None
         for line in process.stdout:
             if not line.endswith(b"\n"):
                 break
             message = decode(line)
             if message["event"] == "lease":
-                _tell(process, {"op": "lease", "lease": self._lease()})
+                _send(process, {"op": "lease", "lease": self._lease()})
             elif message["event"] == "failed":
-                raise BackupError(message["sentence"])
+                raise BackupError(message["error"])
             elif message["event"] == "done":
                 return True
             else:
@@ -84,7 +84,7 @@ class Looks:
         return False
 
 
-def _tell(process: subprocess.Popen[bytes], message: Message) -> None:
+def _send(process: subprocess.Popen[bytes], message: Message) -> None:
     assert process.stdin is not None
     # Of one that is gone, the end of what it says will tell.
     with suppress(BrokenPipeError):

@@ -1,10 +1,10 @@
-"""What a node process is told: a value that crosses a pipe."""
+"""The configuration of a node process: a value that crosses a pipe."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from azquack.lake.plan import LakePlan
+from azquack.lake.config import LakeConfig
 from azquack.lake.state import Places
 from azquack.node.address import Access
 from azquack.process.pipes import Message
@@ -14,10 +14,11 @@ _STATEMENTS = ("statements", "lockdown")
 
 
 @dataclass(frozen=True)
-class NodePlan:
-    """Everything that a node is told: what to open, what to run, how to serve.
+class NodeConfig:
+    """Everything that a node needs to know: what to open, what to run, how to serve.
 
-    `extensions` are loaded, in this order, before the lake's secrets are made and once it is open.
+    DuckDB opens with the settings `duckdb_config`. `extensions` are loaded, in this order, before the lake's secrets
+    are made and once it is open.
     `statements` run once it is open, `lockdown` once it serves. `probes` maps the name of a health check to
     the statement that proves it. `places` is what the places of a lake hold beside the catalog's file. Times are
     seconds.
@@ -31,9 +32,9 @@ class NodePlan:
     host: str = "127.0.0.1"
     port: int = 0
     access: Access = "write"
-    config: dict[str, str] = field(default_factory=dict)
+    duckdb_config: dict[str, str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ()
-    lake: LakePlan | None = None
+    lake: LakeConfig | None = None
     places: Places | None = None
     statements: tuple[Statement, ...] = ()
     lockdown: tuple[Statement, ...] = ()
@@ -49,19 +50,19 @@ class NodePlan:
         """Whether the database is opened for reading only."""
         return self.access == "read"
 
-    def at(self, port: int | None) -> NodePlan:
-        """The same plan on `port`, when there is one: a node keeps its port over restarts."""
+    def at(self, port: int | None) -> NodeConfig:
+        """The same configuration on `port`, when there is one: a node keeps its port over restarts."""
         return replace(self, port=port) if port else self
 
     def script(self) -> str:
         """Every statement in order, secrets masked, as a person reads it."""
         before = [s.masked for s in self.lake.secrets()] if self.lake else []
-        config = [f"SET {name} = {literal(value)}" for name, value in self.config.items()]
+        settings = [f"SET {name} = {literal(value)}" for name, value in self.duckdb_config.items()]
         opened = f"-- open {self.database}" + (" read-only" if self.read_only else "")
         after = [f"LOAD {name}" for name in self.extensions]
         after += [s.masked for s in self.statements]
         locked = [s.masked for s in self.lockdown]
-        parts = [before + config, opened, after, "-- serve Quack, then", locked]
+        parts = [before + settings, opened, after, "-- serve Quack, then", locked]
         return "\n".join(
             part if isinstance(part, str) else "\n".join(f"{line};" for line in part)
             for part in parts
@@ -69,23 +70,23 @@ class NodePlan:
         )
 
     def to_message(self) -> Message:
-        """The plan as the supervisor sends it."""
+        """The configuration as the supervisor sends it."""
         message = {each.name: getattr(self, each.name) for each in fields(self)}
         for name in _STATEMENTS:
             message[name] = [asdict(s) for s in message[name]]
         for name, part in (("lake", self.lake), ("places", self.places)):
             message[name] = part.to_message() if part else None
-        return {"op": "plan", **message}
+        return {"op": "configure", **message}
 
     @staticmethod
-    def from_message(message: Message) -> NodePlan:
-        """The plan that `to_message` made."""
-        values = {each.name: message[each.name] for each in fields(NodePlan)}
+    def from_message(message: Message) -> NodeConfig:
+        """The configuration that `to_message` made."""
+        values = {each.name: message[each.name] for each in fields(NodeConfig)}
         for name in _STATEMENTS:
             values[name] = tuple(
                 Statement(s["text"], s["masked"], tuple(s["secrets"])) for s in message[name]
             )
         values["skip"] = tuple(values["skip"])
-        values["lake"] = LakePlan.from_message(message["lake"]) if message["lake"] else None
+        values["lake"] = LakeConfig.from_message(message["lake"]) if message["lake"] else None
         values["places"] = Places.from_message(message["places"]) if message["places"] else None
-        return NodePlan(**values)
+        return NodeConfig(**values)

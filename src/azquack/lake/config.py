@@ -1,4 +1,4 @@
-"""How a query node opens the lake: what DuckLake must be told, and through what it reaches the catalog."""
+"""How a query node opens the lake: what DuckLake needs to know, and through what it reaches the catalog."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = "lake"
 
 
 @dataclass(frozen=True)
-class LakePlan:
+class LakeConfig:
     """The lake as a node opens it.
 
     With a `link`, the node reaches its catalog through a catalog link that it starts itself, and `token` is
@@ -32,7 +32,7 @@ class LakePlan:
     def secrets(self, metadata: Metadata | None = None) -> tuple[Statement, ...]:
         """The persistent secrets that must be there at the open: an initial database has no ATTACH options.
 
-        `metadata` stands in for the plan's own once the link is up.
+        `metadata` stands in for its own once the link is up.
         """
         metadata = metadata or self.metadata
         parts = [
@@ -49,18 +49,18 @@ class LakePlan:
         return (*metadata.secrets, lake)
 
     def to_message(self) -> Message:
-        """The plan as JSON-shaped data, secrets in clear."""
+        """It as JSON-shaped data, secrets in clear."""
         return asdict(self)
 
     @staticmethod
-    def from_message(message: Message) -> LakePlan:
-        """The plan that `to_message` made."""
+    def from_message(message: Message) -> LakeConfig:
+        """The configuration that `to_message` made."""
         metadata = message["metadata"]
         secrets, storage = (
             tuple(Statement(s["text"], s["masked"], tuple(s["secrets"])) for s in each)
             for each in (metadata["secrets"], message["storage"])
         )
-        return LakePlan(
+        return LakeConfig(
             metadata=Metadata(
                 metadata["path"], tuple(metadata["extensions"]), secrets, metadata["parameters"]
             ),

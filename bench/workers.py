@@ -38,7 +38,7 @@ class Sample:
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else float("nan")
 
 
-class Crew:
+class Workers:
     """`clients` clients of `address`, spread over the cores. Leave it with `with`."""
 
     def __init__(self, address: Address, clients: int = 1) -> None:

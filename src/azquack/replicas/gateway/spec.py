@@ -44,9 +44,9 @@ def gateway(
     started when somebody needs one of that access. To `data_path` people write through it ('': nobody does).
     """
 
-    def plan(ports: Ports) -> Message:
+    def config(ports: Ports) -> Message:
         return {
-            "op": "plan",
+            "op": "configure",
             "name": name,
             "host": settings.host,
             "port": ports.get(name, settings.port),
@@ -72,7 +72,7 @@ def gateway(
     return ChildSpec(
         name,
         "azquack.replicas.gateway",
-        plan,
+        config,
         settings.start_timeout,
         sidecar=True,
         environment=malloc.BUFFERS,

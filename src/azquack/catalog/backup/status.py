@@ -1,4 +1,4 @@
-"""How the backups of a catalog stand."""
+"""The status of the backups of a catalog."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Standing:
-    """How the backups of a catalog stand, as its backup process reports it.
+class BackupStatus:
+    """The status of the backups of a catalog, as its backup process reports it.
 
     `last` is the newest backup's time and `checked` when the catalog was last seen to hold nothing newer,
     both in seconds since 1970 (0: never); `problem` says why the last try failed, '' when it did not.
@@ -23,5 +23,5 @@ class Standing:
     problem: str = ""
 
     def message(self) -> dict[str, Any]:
-        """As it crosses the channel."""
+        """As it crosses the pipe."""
         return asdict(self)
