@@ -8,7 +8,7 @@ import re
 import duckdb
 import pytest
 
-from azquack.gateway.quack.excerpt import Texts, _reached
+from azquack.gateway.excerpt import Texts, _reached
 
 # Each table's name stands in braces: it is sent in full.
 _FORMS = (

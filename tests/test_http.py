@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from azquack.http import Exchange, Gone, HttpServer, Patience, Refusal
+from azquack.errors import ClientGone, Refusal
+from azquack.http import Exchange, HttpServer, Timeouts
 
 Scene = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Any]]
 
@@ -22,10 +23,10 @@ async def echo(exchange: Exchange) -> None:
 
 @asynccontextmanager
 async def served(
-    handle: Callable[[Exchange], Awaitable[None]] = echo, patience: Patience | None = None
+    handle: Callable[[Exchange], Awaitable[None]] = echo, timeouts: Timeouts | None = None
 ) -> AsyncIterator[tuple[HttpServer, int]]:
     """A server of `handle`, and its port."""
-    server = HttpServer(handle, patience)
+    server = HttpServer(handle, timeouts)
     listener = await asyncio.get_running_loop().create_server(server.connection, "127.0.0.1", 0)
     yield server, listener.sockets[0].getsockname()[1]
     listener.close()
@@ -62,11 +63,11 @@ def bodies(answers: bytes) -> list[bytes]:
     return [each.partition(b"\r\n\r\n")[2] for each in answers.split(b"HTTP/1.1 200 OK")[1:]]
 
 
-def told(*pieces: bytes, handle: Callable[[Exchange], Awaitable[None]] = echo, **patience: float) -> bytes:
+def told(*pieces: bytes, handle: Callable[[Exchange], Awaitable[None]] = echo, **timeouts: float) -> bytes:
     """What a server answers to `pieces`."""
 
     async def scene() -> bytes:
-        async with served(handle, Patience(**patience)) as (_, port):  # type: ignore[arg-type]
+        async with served(handle, Timeouts(**timeouts)) as (_, port):  # type: ignore[arg-type]
             return await talk(port, *pieces)
 
     return asyncio.run(scene())
@@ -176,12 +177,12 @@ def test_a_client_that_reads_its_answer_by_drops_is_given_up(monkeypatch: pytest
         try:
             while True:
                 await exchange.chunk(bytes(1 << 20), more=True)
-        except Gone:
+        except ClientGone:
             given_up.set()
             raise
 
     async def scene() -> None:
-        async with served(stream, Patience(read=0.5)) as (_, port):
+        async with served(stream, Timeouts(read=0.5)) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
             writer.write(post(b""))
             # Fast enough that no single wait is too long: the gateway can write on each time.

@@ -31,8 +31,8 @@ import azquack.principals
 import azquack.quack.wire
 from azquack.errors import AzQuackError
 from azquack.gateway import audit
-from azquack.gateway.quack import natives
-from azquack.gateway.quack.excerpt import Texts
+from azquack.gateway.excerpt import Texts
+from azquack.gateway.quack import native_names
 from azquack.patterns import re
 from azquack.policy.errors import Refused
 from azquack.policy.lexer import Text
@@ -149,15 +149,15 @@ CHECKS: dict[str, Callable[[str], object]] = {
     "thinned": thinned,
     "Grant.parse": Grant.parse,
     "pieces": lambda text: sum(1 for _ in pieces(text)),
-    "told_of": audit.told_of,
+    "summary_of": audit.summary_of,
     "an excerpt of what was sent": lambda text: Texts("x" + text, "lake.main.x" + text).own(
         f"Error\nLINE 1: {text}\n{' ' * len(text)}^"
     ),
     "an excerpt of something else": lambda text: Texts("FROM t", "FROM lake.main.t").own(
         f"{text}\nLINE {'1' * len(text)}: {text}\n{text}^{text}"
     ),
-    "natives, a scan": lambda text: natives._SCAN.fullmatch(f"SELECT #1 FROM {text}"),
-    "natives, a table": lambda text: natives._CREATE.fullmatch(f"CREATE TABLE {text}("),
+    "natives, a scan": lambda text: native_names._SCAN.fullmatch(f"SELECT #1 FROM {text}"),
+    "natives, a table": lambda text: native_names._CREATE.fullmatch(f"CREATE TABLE {text}("),
 }
 
 

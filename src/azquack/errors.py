@@ -14,6 +14,8 @@ AzQuackError
 ├── BackupError        a backup cannot be taken, found, read or restored
 └── WireError          bytes that are not a Quack 1 message
 
+Refusal                a gateway refuses a request; ClientGone: whoever sent it has left
+
 Each carries one sentence that says what is wrong and what to do. The command line prints that
 sentence and exits with 1 (`SettingError`: 2); nothing of it ever holds a secret.
 """
@@ -108,3 +110,21 @@ class BackupError(AzQuackError):
 
 class WireError(AzQuackError):
     """Bytes that are not a Quack 1 message."""
+
+
+class Refusal(Exception):
+    """A server refuses. `reason` is a word for the metrics, the sentence is for the user.
+
+    `status` is 200 where a client shall read the sentence, else an HTTP status; the socket then closes.
+    `audited` is set once it stands in the audit log.
+    """
+
+    def __init__(self, reason: str, sentence: str, status: int = 200) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+        self.status = status
+        self.audited = False
+
+
+class ClientGone(Exception):
+    """The client closed its socket before its request was complete, or does not read its answer."""

@@ -23,8 +23,9 @@ import uvloop
 
 from azquack.gateway.audit import Audit
 from azquack.gateway.limits import Limits
-from azquack.gateway.ports import Principal
-from azquack.gateway.quack.app import Gateway
+from azquack.gateway.metrics import Metrics
+from azquack.gateway.ports import NoReplica, Principal
+from azquack.gateway.quack.app import Gateway, Mode, Records, Rights
 from azquack.gateway.quack.server import GatewayServer, Listening
 from azquack.gateway.routing import Nodes
 from azquack.gateway.seal import Seal
@@ -67,6 +68,22 @@ class People:
         self._people = {token: person for token, person in self._people.items() if person.name != name}
 
 
+class Replica(NoReplica):
+    """Prints what it is asked for."""
+
+    def __init__(self, fence: bool) -> None:
+        self.fence = fence
+
+    def may_answer(self) -> bool:
+        return self.fence
+
+    def start_node(self, access: Access) -> None:
+        print(f"asked {access}", flush=True)
+
+    def end_node(self, node: str, reason: str) -> None:
+        print(f"runaway {node}: {reason}", flush=True)
+
+
 async def main() -> None:
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=1 << 20)
@@ -78,7 +95,7 @@ async def main() -> None:
     audit = None
     if config.get("audit"):
         audit = Audit(_appender(Path(config["audit"])), text=True)
-    fence, standby = config.get("fence", True), False
+    replica = Replica(config.get("fence", True))
     policy = Policy() if config.get("policy") else None
     who = (
         Principals([FileSource(Path(config["principals_file"]))]) if config.get("principals_file") else people
@@ -86,22 +103,14 @@ async def main() -> None:
     views = None
     if policy is not None:
         views = LakeViews(policy.lake, who, 60.0, alone=config.get("only_gateway", False), over_quack=False)
-    gateway = Gateway(
-        nodes=nodes,
-        principals=who,
-        seal=Seal(config["secret"]),
-        limits=Limits(**config.get("limits", {})),
-        audit=audit,
-        policy=policy,
-        views=views,
+    mode = Mode(
         native_names=config.get("native_names", True),
+        alone=config.get("only_gateway", False),
         group_commit=config.get("group_commit", False),
-        only_gateway=config.get("only_gateway", False),
-        standby=lambda: standby,
-        fence=lambda: fence,
-        ask_node=_asked,
-        runaway=lambda node, reason: print(f"runaway {node}: {reason}", flush=True),
     )
+    rights = Rights(who, Seal(config["secret"]), policy, views)
+    limits = Limits(**config.get("limits", {}))
+    gateway = Gateway(nodes, rights, Records(Metrics(), audit), mode, limits, replica)
     server = GatewayServer(gateway, _listening(config))
     await server.start()
     print(server.port, flush=True)
@@ -113,14 +122,11 @@ async def main() -> None:
             people.revoke(order["revoke"])
         if "drain" in order:
             nodes.drain(order["drain"])
-        fence, standby = order.get("fence", fence), order.get("standby", standby)
+        replica.fence = order.get("fence", replica.fence)
+        replica.standby = order.get("standby", replica.standby)
         nodes.update(addresses)
         print("done", flush=True)
     await server.stop()
-
-
-async def _asked(access: Access) -> None:
-    print(f"asked {access}", flush=True)
 
 
 def _appender(file: Path) -> Callable[[str], object]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from azquack.gateway.quack import natives
+from azquack.gateway.quack import native_names
 from azquack.quack import wire
 from azquack.sql import identifier
 from tests.gateway.parts import ANN, GatewayProcess, NodeProcess, post
@@ -120,4 +120,4 @@ def test_what_begins_like_a_scan_and_is_none_that_is_known_is_refused_too(port: 
 
 
 def test_every_client_that_counts_as_known_is_tried_here() -> None:
-    assert {f"v{version}" for version in VERSIONS} == natives.KNOWN
+    assert {f"v{version}" for version in VERSIONS} == native_names.KNOWN

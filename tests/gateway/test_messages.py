@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from azquack.gateway.quack.messages import LEAST, MOST, UNKNOWN, Messages
+from azquack.gateway.messages import LEAST, MOST, UNKNOWN, Messages
 from azquack.gateway.routing import Node
 from azquack.node.address import NodeAddress
 from azquack.policy.policy import Policy

@@ -13,9 +13,8 @@ import duckdb
 import httpx
 import pytest
 
-from azquack.errors import StatementError
+from azquack.errors import Refusal, StatementError
 from azquack.gateway.transactions import State
-from azquack.http import Refusal
 from azquack.quack import wire
 from azquack.quack.wire.fields import field, text_field, varint
 from tests.cluster import wait_until

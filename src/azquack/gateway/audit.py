@@ -54,7 +54,7 @@ def without_secrets(sql: str) -> str:
         return ""
     if not _SECRET_WORD.search(sql):
         return sql
-    told: list[str] = []
+    masked: list[str] = []
     done = 0
     try:
         for each in pieces(sql):
@@ -63,24 +63,24 @@ def without_secrets(sql: str) -> str:
                 part = f"'{MASK}'"
             elif each.kind == "literals":
                 part = _STRING.sub(f"'{MASK}'", part)
-            told += (sql[done : each.start], part)
+            masked += (sql[done : each.start], part)
             done = each.end
     except Refused:
         return ""
-    return "".join((*told, sql[done:]))
+    return "".join((*masked, sql[done:]))
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What the log tells of a statement: its fingerprint, and its text without secrets."""
+class Summary:
+    """What the log says of a statement: its fingerprint, and its text without secrets."""
 
     fingerprint: str
     text: str
 
 
-def told_of(sql: str) -> Told:
-    """What is told of `sql`; linear, but for a large text nothing for an event loop."""
-    return Told(fingerprint(sql), without_secrets(sql))
+def summary_of(sql: str) -> Summary:
+    """That of `sql`; linear, but for a large text nothing for an event loop."""
+    return Summary(fingerprint(sql), without_secrets(sql))
 
 
 def about(session: Session) -> dict[str, str]:
@@ -110,12 +110,12 @@ class Audit:
         self._ids = itertools.count(1)
 
     def start(self, **facts: Any) -> Entry:
-        """Notes a start; `told` among the facts becomes a fingerprint, and the text if that is wanted."""
-        told: Told | None = facts.pop("told", None)
-        if told is not None:
-            facts["fingerprint"] = told.fingerprint
+        """Notes a start; `summary` among the facts becomes a fingerprint, and the text if that is wanted."""
+        summary: Summary | None = facts.pop("summary", None)
+        if summary is not None:
+            facts["fingerprint"] = summary.fingerprint
             if self._text:
-                facts["text"] = told.text
+                facts["text"] = summary.text
         entry = Entry(next(self._ids), time.monotonic(), facts)
         self._line(entry, event="start", **facts)
         return entry

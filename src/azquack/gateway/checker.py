@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any, BinaryIO
 
-from azquack.gateway.audit import told_of
+from azquack.gateway.audit import summary_of
 
 MEMORY = 2 << 30
 """Bytes of address space that the process may take."""
@@ -42,7 +42,7 @@ def main() -> None:
     questions, out = sys.stdin.buffer, sys.stdout.buffer
     try:
         policy = received(questions)
-        answers = {"check": policy.check, "view": policy.view, "tell": told_of}
+        answers = {"check": policy.check, "view": policy.view, "summary": summary_of}
         while True:
             what, arguments = received(questions)
             signal.setitimer(signal.ITIMER_REAL, SECONDS)

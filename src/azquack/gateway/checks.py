@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from azquack.gateway.audit import Told, told_of
+from azquack.errors import Refusal
+from azquack.gateway.audit import Summary, summary_of
 from azquack.gateway.checker import HEAD, frame
 from azquack.gateway.limits import Busy
 from azquack.gateway.ports import Policy, Principal, Verdict
-from azquack.http import Refusal
 from azquack.policy.errors import Refused
 from azquack.policy.scope import Scope
 from azquack.policy.shape import CHARACTERS, SMALL, measured
@@ -104,13 +104,13 @@ class Checks:
             raise Refusal("shape", TOO_MUCH)
         return verdict
 
-    async def told(self, principal: Principal, sql: str) -> Told:
-        """What the audit log tells of `sql`."""
+    async def summary(self, principal: Principal, sql: str) -> Summary:
+        """What the audit log says of `sql`."""
         if is_small(sql):
-            return told_of(sql)
+            return summary_of(sql)
         async with self._turn(principal.name) as checker:
-            told: Told | None = await checker.ask("tell", sql)
-        return told or Told("", "")
+            summary: Summary | None = await checker.ask("summary", sql)
+        return summary or Summary("", "")
 
     async def view(self, principal: Principal, sql: str, schema: str) -> View:
         """What a view says whose text in `schema` is `sql`, for a statement of `principal`."""

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from azquack.config import sizes
-from azquack.http import Refusal
+from azquack.errors import Refusal
 
 KEYS = 10_000
 

@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from azquack.errors import StatementError, UpstreamError
-from azquack.gateway.sessions import Session
-from azquack.http import Refusal
+from azquack.errors import Refusal, StatementError, UpstreamError
 from azquack.quack import wire
 from azquack.quack.lost import ENDED, INVALID_ID
+from azquack.quack.upstream import Upstream
 from azquack.quack.upstream import exchange as ask
 
 
@@ -25,11 +24,11 @@ class NodeSession:
     text: Callable[[str], Awaitable[str]]
 
 
-def node_session(session: Session) -> NodeSession:
-    """How to ask the node of `session` in that session itself."""
+def node_session(upstream: Upstream, connection_id: str) -> NodeSession:
+    """How to ask in the session that the node calls `connection_id`."""
 
     async def run(statement: str) -> bytes:
-        return await ask(session.node.upstream, wire.prepare(session.ticket.inner, statement))
+        return await ask(upstream, wire.prepare(connection_id, statement))
 
     async def text(statement: str) -> str:
         return wire.parse_text(await run(statement))

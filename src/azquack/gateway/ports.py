@@ -1,8 +1,8 @@
-"""What the gateway asks of others: who someone is, what they may do, where the nodes are."""
+"""What a gateway asks of others: who someone is, what they may do, how its replica is."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from azquack.node.address import Access
@@ -87,24 +87,39 @@ class Policy(Protocol):
     def view(self, sql: str, schema: str) -> View: ...
 
 
-def always() -> bool:
-    """The fence of a gateway that nothing fences."""
-    return True
+class Replica(Protocol):
+    """What a gateway knows of the replica around it, and asks of it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether all of it is well."""
+
+    @property
+    def standby(self) -> bool:
+        """Whether it waits for what another replica owns: its gateway then sends everybody away."""
+
+    def may_answer(self) -> bool:
+        """Whether what a node answered may still leave the gateway."""
+
+    def start_node(self, access: Access) -> None:
+        """Asks for a node of this access, where one can be started."""
+
+    def end_node(self, node: str, reason: str) -> None:
+        """Asks for an end of `node`, which is started anew."""
 
 
-def never() -> bool:
-    """Whether a gateway without a lease stands by."""
-    return False
+class NoReplica:
+    """Around a gateway that is alone: nothing fences it, and no node can be started or ended."""
 
+    ready = True
+    standby = False
 
-async def no_more(access: Access) -> None:
-    """The way to a further node where none can be started."""
+    def may_answer(self) -> bool:
+        """It may."""
+        return True
 
+    def start_node(self, access: Access) -> None:
+        """There is none."""
 
-def ignore(node: str, reason: str) -> None:
-    """The listener of a gateway that cannot restart a node."""
-
-
-Fence = Callable[[], bool]
-AskNode = Callable[[Access], Awaitable[None]]
-Runaway = Callable[[str, str], None]
+    def end_node(self, node: str, reason: str) -> None:
+        """It goes on."""

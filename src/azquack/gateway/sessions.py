@@ -7,13 +7,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from azquack.errors import Refusal
 from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
+from azquack.gateway.node_session import NodeSession, node_session
 from azquack.gateway.ports import Principal, Principals
 from azquack.gateway.routing import Node, Nodes
 from azquack.gateway.seal import Seal, Ticket
 from azquack.gateway.transactions import State
-from azquack.http import Refusal
 from azquack.quack.lost import AGAIN, LOST, UNKNOWN
 
 NOT_QUACK_1 = (
@@ -27,13 +28,14 @@ class Session:
 
     `plain` is true while it is as its login left it: no transaction, no setting, no temporary table; `untouched` while
     its bare names mean what they meant at its login. Only the gateway that opened it and has seen all its statements
-    can say so.
+    can say so. `asking` asks the node in this very session.
     """
 
     connection_id: str
     ticket: Ticket
     principal: Principal
     node: Node
+    asking: NodeSession
     seen: float
     plain: bool = False
     transaction: State = field(default_factory=State)
@@ -135,7 +137,8 @@ class Sessions:
         self._metrics.sessions.labels(name, session.node.name).dec()
 
     def _note(self, connection_id: str, ticket: Ticket, principal: Principal, node: Node) -> Session:
-        session = Session(connection_id, ticket, principal, node, self._clock())
+        asking = node_session(node.upstream, ticket.inner)
+        session = Session(connection_id, ticket, principal, node, asking, self._clock())
         self._known[connection_id] = session
         self._held[ticket.principal] += 1
         node.sessions += 1

@@ -18,8 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from azquack.errors import StatementError, UpstreamError
-from azquack.http import Exchange, Gone, Refusal
+from azquack.errors import ClientGone, Refusal, StatementError, UpstreamError
 from azquack.patterns import re
 from azquack.quack.lost import ENDED, INVALID_ID
 
@@ -149,9 +148,11 @@ class Transactions:
 
     @asynccontextmanager
     async def step(
-        self, state: State, exchange: Exchange, number: int | None, sql: str, run: Run
+        self, state: State, number: int | None, sql: str, run: Run, lost: Callable[[], bool]
     ) -> AsyncIterator[Step]:
-        """Around a message with the statement's `number`; `sql` of an APPEND is empty, `run` runs on the node.
+        """Around a statement with its client's `number`; `sql` of a native insert is empty, `run` runs on the node.
+
+        `lost` tells whether the client has left.
 
         Raises `Refusal` when the message belongs to no transaction that its client knows of.
         """
@@ -166,8 +167,8 @@ class Transactions:
         broken = False
         try:
             yield step
-            broken = step.outcome == "broken" or exchange.lost
-        except Gone:
+            broken = step.outcome == "broken" or lost()
+        except ClientGone:
             broken = True
             raise
         except Refusal as refusal:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from azquack.gateway.audit import Told, told_of
+from azquack.gateway.audit import Summary, summary_of
 from azquack.gateway.checks import Checks
-from azquack.gateway.node_session import node_refusals, node_session
+from azquack.gateway.node_session import node_refusals
 from azquack.gateway.ports import Policy, Principal, Verdict
 from azquack.gateway.sessions import Session
 from azquack.policy.scope import Asked, Scope, answer, question
@@ -38,7 +38,7 @@ class Verdicts:
                 return verdict
             asked |= verdict.asked
             with node_refusals("names"):
-                told = await node_session(session).text(question(self._policy.lake, asked))
+                told = await session.asking.text(question(self._policy.lake, asked))
             scope = answer(told, asked)
 
     async def _checked(self, policy: Policy, principal: Principal, sql: str, scope: Scope) -> Verdict:
@@ -53,8 +53,14 @@ class Verdicts:
         assert self._checks is not None, "a gateway that knows the views has a policy"
         return await self._checks.view(principal, *body)
 
-    async def told(self, principal: Principal, sql: str) -> Told:
-        """What an audit log tells of `sql`."""
+    def of_insert(self, session: Session, schema: str, table: str) -> Verdict | None:
+        """Whether `session` may add rows to `schema.table` natively; None where everybody may do everything."""
+        if self._policy is None:
+            return None
+        return self._policy.check_append(session.principal, schema, table)
+
+    async def summary(self, principal: Principal, sql: str) -> Summary:
+        """What an audit log says of `sql`."""
         if self._checks is None:
-            return await asyncio.to_thread(told_of, sql)
-        return await self._checks.told(principal, sql)
+            return await asyncio.to_thread(summary_of, sql)
+        return await self._checks.summary(principal, sql)

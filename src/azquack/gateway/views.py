@@ -12,12 +12,10 @@ import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from weakref import WeakKeyDictionary
 
-from azquack.errors import StatementError, UpstreamError, WireError
-from azquack.gateway.node_session import node_session
+from azquack.errors import Refusal, StatementError, UpstreamError, WireError
 from azquack.gateway.ports import Principal, Principals
 from azquack.gateway.routing import Node
 from azquack.gateway.sessions import Session
-from azquack.http import Refusal
 from azquack.policy.views import MAKER, Body, Read, View, Views
 from azquack.principals.principal import folded
 from azquack.quack.lost import INVALID_ID
@@ -122,7 +120,7 @@ class LakeViews:
 
     async def _seen(self, session: Session) -> Known:
         """The views as `session` sees them."""
-        return answer(await node_session(session).text(question(self._lake, "")))[1]
+        return answer(await session.asking.text(question(self._lake, "")))[1]
 
     async def _past(self, name: str, ask: Ask) -> list[str]:
         """The text of each view that was ever called `name`, in any schema; of the snapshots that there are."""

@@ -3,7 +3,7 @@
 A server for any application, uvicorn, takes half as much time again for a small statement (`bench/gateway.py`).
 """
 
-from azquack.http.exchange import Exchange, Gone, Patience, Refusal
+from azquack.http.exchange import Exchange, Timeouts
 from azquack.http.server import HttpServer
 
-__all__ = ["Exchange", "Gone", "HttpServer", "Patience", "Refusal"]
+__all__ = ["Exchange", "HttpServer", "Timeouts"]

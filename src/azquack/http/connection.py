@@ -11,7 +11,8 @@ from typing import Protocol, cast
 
 import httptools
 
-from azquack.http.exchange import Exchange, Gone, Patience
+from azquack.errors import ClientGone
+from azquack.http.exchange import Exchange, Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Server(Protocol):
 
     loop: asyncio.AbstractEventLoop
     handle: Handler
-    patience: Patience
+    timeouts: Timeouts
     gate: Gate | None
     stopping: bool
 
@@ -59,7 +60,7 @@ class Server(Protocol):
 class Connection(asyncio.Protocol):
     """One client's socket. `place`: what it holds of the gate, if that has let it in already.
 
-    Until somebody is known on it (`vouch`), all of its time is `Patience.unknown` seconds.
+    Until somebody is known on it (`vouch`), all of its time is `Timeouts.unknown` seconds.
     """
 
     def __init__(self, server: Server, place: Place | None = None) -> None:
@@ -99,9 +100,9 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
                 return
             self._place.close = self.abort
-            self._unknown_until = self.loop.time() + self._server.patience.unknown
+            self._unknown_until = self.loop.time() + self._server.timeouts.unknown
         self._admitted = True
-        self._wait(self._server.patience.head)
+        self._wait(self._server.timeouts.head)
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,10 +126,10 @@ class Connection(asyncio.Protocol):
             return
         if self._in_head:
             if not self._head_bytes and not self._exchanges:
-                self._wait(self._server.patience.head)
+                self._wait(self._server.timeouts.head)
             end = data.find(b"\r\n\r\n")
             self._head_bytes += len(data) if end < 0 else end
-            if self._head_bytes > self._server.patience.head_bytes:
+            if self._head_bytes > self._server.timeouts.head_bytes:
                 self.abort()
                 return
         try:
@@ -139,7 +140,7 @@ class Connection(asyncio.Protocol):
     # Called by the parser.
 
     def on_message_begin(self) -> None:
-        self._exchanges.append(Exchange(self, self._server.patience, self._address))
+        self._exchanges.append(Exchange(self, self._server.timeouts, self._address))
         if len(self._exchanges) > 1:
             self.pause()
             if len(self._exchanges) > PIPELINED:
@@ -194,7 +195,7 @@ class Connection(asyncio.Protocol):
     async def _serve(self, exchange: Exchange) -> None:
         try:
             await self._server.handle(exchange)
-        except Gone:
+        except ClientGone:
             pass
         except Exception:
             log.exception("a request could not be answered")
@@ -205,7 +206,7 @@ class Connection(asyncio.Protocol):
             elif exchange.complete or exchange.expects_continue or self._failed:
                 self._next()
             else:
-                self._wait(self._server.patience.head)
+                self._wait(self._server.timeouts.head)
                 self.resume()
 
     def _next(self) -> None:
@@ -218,8 +219,8 @@ class Connection(asyncio.Protocol):
         if self._exchanges and self._exchanges[0].method:
             self._begin()
         else:
-            patience = self._server.patience
-            self._wait(patience.head if self._exchanges else patience.idle)
+            timeouts = self._server.timeouts
+            self._wait(timeouts.head if self._exchanges else timeouts.idle)
         self.resume()
 
     def _fail(self) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
+from azquack.errors import ClientGone, Refusal
 from azquack.quack import wire
 from azquack.quack.faults import clear
 
@@ -21,26 +22,8 @@ PREFIX = 4096
 HIGH_WATER = 256 << 10  # bytes of a body that wait for their reader
 
 
-class Refusal(Exception):
-    """The server refuses. `reason` is a word for the metrics, the sentence is for the user.
-
-    `status` is 200 where a Quack client shall read the sentence, else an HTTP status; the socket then closes.
-    `audited` is set once it stands in the audit log.
-    """
-
-    def __init__(self, reason: str, sentence: str, status: int = 200) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-        self.status = status
-        self.audited = False
-
-
-class Gone(Exception):
-    """The client closed its socket before its request was complete, or does not read its answer."""
-
-
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Seconds for a request's head, for a body beyond what its length asks for, for a client to read a piece of
     its answer, and in all beyond what its length asks for, for a socket between two requests, and for all that one
     does on a socket who is not known there; and the bytes of a head.
@@ -72,10 +55,10 @@ class Socket(Protocol):
 class Exchange:
     """One request, whose body is read once, and its answer."""
 
-    def __init__(self, socket: Socket, patience: Patience, address: str) -> None:
+    def __init__(self, socket: Socket, timeouts: Timeouts, address: str) -> None:
         self.loop = socket.loop
         self._socket = socket
-        self._patience = patience
+        self._timeouts = timeouts
         self._begun = self.loop.time()
         self._chunks: list[bytes] = []
         self._waiting = 0
@@ -164,7 +147,7 @@ class Exchange:
             self.expects_continue = False
             self._socket.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         deadline = min(
-            self._begun + self._patience.body + (self.length or 0) / SLOWEST, self._socket.unknown_until
+            self._begun + self._timeouts.body + (self.length or 0) / SLOWEST, self._socket.unknown_until
         )
         try:
             async with asyncio.timeout_at(deadline if deadline < math.inf else None):
@@ -175,7 +158,7 @@ class Exchange:
 
     async def _event(self) -> None:
         if self._socket.lost:
-            raise Gone
+            raise ClientGone
         if self.malformed:
             raise Refusal("unreadable", "This is not HTTP", 400)
         self._waiter = self.loop.create_future()
@@ -183,7 +166,7 @@ class Exchange:
 
     async def client_gone(self) -> None:
         """Returns when the client closes its socket; to be called once the body was read."""
-        with suppress(Gone):
+        with suppress(ClientGone):
             while True:
                 await self._event()
 
@@ -196,21 +179,21 @@ class Exchange:
             status, phrase, content_type, length, close,
         )  # fmt: skip
         self.answered = True
-        self._reading = self._patience.read + length / SLOWEST
+        self._reading = self._timeouts.read + length / SLOWEST
 
     async def chunk(self, data: bytes, *, more: bool) -> None:
-        """Sends a piece of the answer's body; `Gone` when the client does not read on."""
+        """Sends a piece of the answer's body; `ClientGone` when the client does not read on."""
         self.sent += len(data)
         head, self._head = self._head, b""
         self._socket.write(head + data if head else data)
         if not self._socket.writable.is_set():
             began = self.loop.time()
             try:
-                patience = min(self._patience.read, self._reading)
-                async with asyncio.timeout(patience if patience < math.inf else None):
+                seconds = min(self._timeouts.read, self._reading)
+                async with asyncio.timeout(seconds if seconds < math.inf else None):
                     await self._socket.writable.wait()
             except TimeoutError:
-                raise Gone from None
+                raise ClientGone from None
             # A client that reads a drop now and then would else hold its node for ever.
             self._reading -= self.loop.time() - began
         self.finished = not more

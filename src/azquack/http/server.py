@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from azquack.http.connection import Connection, Gate, Handler, Place
-from azquack.http.exchange import Patience
+from azquack.http.exchange import Timeouts
 
 SWEEP_SECONDS = 0.25
 
@@ -17,11 +17,11 @@ class HttpServer:
     They pass the `gate`, where there is one.
     """
 
-    def __init__(self, handle: Handler, patience: Patience | None = None, gate: Gate | None = None) -> None:
+    def __init__(self, handle: Handler, timeouts: Timeouts | None = None, gate: Gate | None = None) -> None:
         # Asked once: in Python 3.11 each asking is a system call.
         self.loop = asyncio.get_running_loop()
         self.handle = handle
-        self.patience = patience or Patience()
+        self.timeouts = timeouts or Timeouts()
         self.gate = gate
         self.stopping = False
         self._connections: set[Connection] = set()

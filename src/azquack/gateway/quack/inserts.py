@@ -6,8 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
-from azquack.errors import WireError
-from azquack.http import Refusal
+from azquack.errors import Refusal, WireError
 from azquack.quack import wire
 
 # Beyond this many bytes the rows are checked beside the event loop.

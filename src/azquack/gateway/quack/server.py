@@ -16,7 +16,7 @@ from azquack.errors import StartError
 from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
 from azquack.gateway.quack.app import Gateway
-from azquack.http import HttpServer, Patience
+from azquack.http import HttpServer, Timeouts
 from azquack.http.listening import listening_socket
 
 BACKLOG = 2048
@@ -195,7 +195,7 @@ class GatewayServer:
         self._gateway = gateway
         self._listening = listening
         self._guard = Guard(limits, gateway.metrics, listening.trusted_proxies)
-        patience = Patience(
+        timeouts = Timeouts(
             limits.head_seconds,
             limits.body_seconds,
             limits.read_seconds,
@@ -203,7 +203,7 @@ class GatewayServer:
             limits.login_seconds,
             limits.head_bytes,
         )
-        self._server = HttpServer(gateway, patience, self._guard)
+        self._server = HttpServer(gateway, timeouts, self._guard)
         self._listener: asyncio.Server | TlsListener | None = None
         self._watching: asyncio.Task[None] | None = None
         self.port = 0

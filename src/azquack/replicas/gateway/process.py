@@ -18,18 +18,18 @@ from azquack.catalog.backup.metrics import BackupCollector
 from azquack.config import sizes
 from azquack.config.settings import Settings
 from azquack.errors import AzQuackError, SettingError
+from azquack.gateway.alarm import Alarm
 from azquack.gateway.audit import Audit, appending
 from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
 from azquack.gateway.ports import Policy
-from azquack.gateway.quack.alarm import Alarm
-from azquack.gateway.quack.app import Gateway
+from azquack.gateway.quack.app import Gateway, Mode, Records, Rights
 from azquack.gateway.quack.server import GatewayServer, Listening
 from azquack.gateway.routing import Nodes
 from azquack.gateway.seal import Seal
 from azquack.gateway.writes import CatalogWrites, DataWrites, WritesCheck
 from azquack.http.listening import listening_socket
-from azquack.node.address import Access, NodeAddress
+from azquack.node.address import NodeAddress
 from azquack.principals import Principals, PublicToken, Role
 from azquack.principals.configured import principals_for
 from azquack.process import machine
@@ -70,7 +70,14 @@ class GatewayProcess:
         self._tell = tell
         self._settings = Settings.model_validate(plan["settings"])
         self._board = Board([*plan["checks"], CANARY])
-        self._replica = Replica(self._board, plan["node_token"], leased=plan["leased"])
+        self._replica = Replica(
+            self._board,
+            plan["node_token"],
+            tell,
+            leased=plan["leased"],
+            on_demand=plan["on_demand"],
+            peers=frozenset(self._settings.peers),
+        )
         self._peers = list(_peers(self._settings, plan["node_token"]))
         first = [
             NodeAddress(each["name"], LOOPBACK, each["port"], plan["node_token"], each["access"])
@@ -170,44 +177,33 @@ class GatewayProcess:
 
     def _made(self, policy: Policy, views: LakeViews | None) -> Gateway:
         settings = self._settings
-        file, metrics = settings.audit_log, Metrics()
-        audit = Audit(appending(file), text=settings.audit_text) if file else None
-        return Gateway(
-            nodes=self._nodes,
-            principals=self._principals,
-            seal=Seal(self._plan["seal"]),
-            policy=policy,
-            views=views,
-            limits=_limits(settings, public=bool(self._plan["public"])),
-            metrics=metrics,
+        public, alone = bool(self._plan["public"]), self._is_only_gateway()
+        metrics = Metrics()
+        audit = Audit(appending(settings.audit_log), text=settings.audit_text) if settings.audit_log else None
+        if public:
+            records = Records(metrics, audit, writes=self._writes.of)
+            mode = Mode(
+                native_names=True,
+                read_only=settings.read_only,
+                alone=alone,
+                group_commit=settings.group_commit and alone,
+            )
+        else:
             # The catalog's gateway has the statements of query nodes: of them, only an alarm is worth a line.
-            audit=audit if self._plan["public"] else None,
-            alarm=None if self._plan["public"] else Alarm(metrics, audit),
-            native_names=bool(self._plan["public"]),
-            read_only=settings.read_only and bool(self._plan["public"]),
-            group_commit=settings.group_commit and bool(self._plan["public"]) and self._is_only_gateway(),
-            only_gateway=self._is_only_gateway(),
-            writes=self._writes.of,
-            ready=lambda: self._replica.ready,
-            standby=lambda: self._replica.standby,
-            fence=self._replica.may_answer,
-            ask_node=self._ask_node,
-            runaway=self._end_node,
+            records = Records(metrics, alarm=Alarm(metrics, audit), writes=self._writes.of)
+            mode = Mode(alone=alone)
+        return Gateway(
+            self._nodes,
+            Rights(self._principals, Seal(self._plan["seal"]), policy, views),
+            records,
+            mode,
+            _limits(settings, public=public),
+            self._replica,
         )
 
     def _is_only_gateway(self) -> bool:
         """Whether every statement of a session must come through this gateway: nobody else reaches its nodes."""
         return not self._peers and self._settings.node_host in LOOPBACKS
-
-    async def _ask_node(self, access: Access) -> None:
-        if (child := self._plan["on_demand"].get(access)) is not None:
-            self._tell("start", child=child)
-
-    def _end_node(self, node: str, reason: str) -> None:
-        """Have the supervisor restart a node of this replica; a peer's own gateway has to look after its own."""
-        log.warning("ending a node", extra={"node": node, "reason": reason})
-        if node not in self._settings.peers:
-            self._tell("end", child=node, reason=reason)
 
     async def _refresh(self) -> float:
         """Read the principals anew; seconds until the next time."""

@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from azquack.catalog.lease.grant import Grant
-from azquack.node.address import NodeAddress
+from azquack.node.address import Access, NodeAddress
 from azquack.process.health import Board
 from azquack.process.pipes import Message
+
+log = logging.getLogger(__name__)
 
 
 class Replica:
     """The processes, as of the last message about them; `board` gets their health.
 
-    `token` is what the nodes let the gateway in with. One that is `leased` answers only while it owns the catalog.
+    `token` is what the nodes let the gateway in with, `tell` sends an event to the supervisor. One that is `leased`
+    answers only while it owns the catalog. `on_demand` are processes that are started when they are asked for; nodes
+    of `peers` belong to others.
     """
 
-    def __init__(self, board: Board, token: str, *, leased: bool) -> None:
+    def __init__(
+        self,
+        board: Board,
+        token: str,
+        tell: Callable[..., None],
+        *,
+        leased: bool,
+        on_demand: Mapping[Access, str],
+        peers: Collection[str],
+    ) -> None:
         self._board = board
         self._token = token
+        self._tell = tell
+        self._on_demand = on_demand
+        self._peers = peers
         self._leased = leased
         self._told = False
         self.grant: Grant | None = None
@@ -56,6 +73,17 @@ class Replica:
     def may_answer(self) -> bool:
         """Whether what a node answered may leave the gateway: with a lease, only while that is held."""
         return not self._leased or (self.grant is not None and self.grant.held())
+
+    def start_node(self, access: Access) -> None:
+        """Has the supervisor start a node that is started on demand."""
+        if (child := self._on_demand.get(access)) is not None:
+            self._tell("start", child=child)
+
+    def end_node(self, node: str, reason: str) -> None:
+        """Has the supervisor restart a node of this replica; a peer's own gateway has to look after its own."""
+        log.warning("ending a node", extra={"node": node, "reason": reason})
+        if node not in self._peers:
+            self._tell("end", child=node, reason=reason)
 
     def nodes(self) -> Iterator[NodeAddress]:
         """The nodes that are up."""

@@ -18,9 +18,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from azquack.errors import Refusal
 from azquack.gateway.node_session import NodeSession, node_refusals
 from azquack.gateway.quack.columns import CHANGED, Column, columns_of, selection
-from azquack.http import Refusal
+from azquack.gateway.sessions import Session
+from azquack.gateway.statement import Dialect, Table
 from azquack.patterns import re
 from azquack.policy.shape import CHARACTERS, NAME_CHARACTERS, thinned
 from azquack.sql import identifier, literal
@@ -85,6 +87,25 @@ class Ambiguous(Exception):
 
 class Changed(Exception):
     """The table is not any more as the client was shown it; the sentence is for the user."""
+
+
+class NativeNames(Dialect):
+    """The native statements of stock clients of Quack 1."""
+
+    async def translate(self, sql: str, session: Session) -> tuple[str, bool]:
+        """What is meant by `sql`, and whether that is a listing of the gateway's own."""
+        with refusals():
+            return await translate(sql, session.asking)
+
+    async def prepare(self, sql: str, session: Session) -> None:
+        """Notes what `sql` makes, and refuses names that stand in two schemas."""
+        with refusals():
+            await prepare(sql, session.asking, session.ticket.client)
+
+    async def check_insert(self, table: Table, session: Session) -> None:
+        """Refuses rows for a table that has other columns than the client was shown."""
+        with refusals():
+            await check_append(table.schema, table.name, session.asking)
 
 
 async def translate(sql: str, node: NodeSession) -> tuple[str, bool]:

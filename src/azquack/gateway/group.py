@@ -19,12 +19,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from azquack.errors import StatementError, UpstreamError
+from azquack.errors import Refusal, StatementError, UpstreamError
 from azquack.gateway.metrics import Metrics
-from azquack.gateway.ports import Fence, Runaway
-from azquack.gateway.routing import Node
+from azquack.gateway.ports import Replica
+from azquack.gateway.routing import CLOSE_TIMEOUT, Node
 from azquack.gateway.sessions import Session
-from azquack.http import Refusal
 from azquack.quack import wire
 from azquack.quack.lost import BROKE, FENCED, INVALID_ID
 from azquack.quack.upstream import Session as NodeSession
@@ -113,16 +112,16 @@ class Lane:
         """Ends the session, and with it a transaction that is open."""
         session, self.session = self.session, None
         if session is not None:
-            with suppress(UpstreamError, StatementError):
-                await session.close()
+            with suppress(UpstreamError, StatementError, TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await session.close()
 
 
 class Groups:
-    """Gathers inserts. `fence` and `runaway` as in `Relay`; a group may run for `longest` seconds."""
+    """Gathers inserts. `replica` as in `Relay`; a group may run for `longest` seconds."""
 
-    def __init__(self, fence: Fence, runaway: Runaway, longest: float, metrics: Metrics) -> None:
-        self._fence = fence
-        self._runaway = runaway
+    def __init__(self, replica: Replica, longest: float, metrics: Metrics) -> None:
+        self._replica = replica
         self._longest = longest
         self._metrics = metrics
         self._lanes: dict[tuple[Node, str], Lane] = {}
@@ -191,7 +190,7 @@ class Groups:
                 answers = await self._transaction(lane, [member.insert for member in members])
             if answers is None:
                 return False
-            if self._fence():
+            if self._replica.may_answer():
                 self._metrics.group_sizes.observe(len(members))
                 for member, answer in zip(members, answers, strict=True):
                     if not member.turn.done():
@@ -199,7 +198,9 @@ class Groups:
             refusal = Refusal("fenced", FENCED)
         except TimeoutError:
             lane.session = None
-            self._runaway(lane.node.name, f"a group of inserts ran longer than {self._longest:.0f} s")
+            self._replica.end_node(
+                lane.node.name, f"a group of inserts ran longer than {self._longest:.0f} s"
+            )
         except Refusal as error:
             refusal = error
         except Exception:

@@ -6,13 +6,9 @@ import logging
 from contextlib import suppress
 
 from azquack.errors import StatementError, UpstreamError
-from azquack.gateway.audit import Audit, about, told_of
+from azquack.gateway.audit import Audit, about, summary_of
 from azquack.gateway.metrics import Metrics
-from azquack.gateway.ports import Verdict
-from azquack.gateway.sessions import Session
-from azquack.http import Exchange
-from azquack.quack import wire
-from azquack.quack.upstream import exchange as ask
+from azquack.gateway.statement import Statement
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +22,12 @@ class Alarm:
         self._metrics = metrics
         self._audit = audit
 
-    async def sound(self, exchange: Exchange, session: Session, verdict: Verdict, sql: str = "") -> None:
-        """Says that `sql` was refused, and takes back what its transaction has done before."""
+    async def sound(self, statement: Statement) -> None:
+        """Says that `statement` is refused, and takes back what its transaction has done before."""
+        session, verdict, sql = statement.session, statement.verdict, statement.sql
+        assert verdict is not None, "what was not checked is not refused"
         self._metrics.foreign.inc()
-        facts = {**about(session), "address": exchange.address, "kind": verdict.kind}
+        facts = {**about(session), "address": statement.client.address, "kind": verdict.kind}
         # From where it is not known to the first string, which may be a user's data or a secret.
         at = getattr(verdict, "at", 0)
         begins = sql[at : at + SHOWN].split("'")[0].strip() if sql else "a native insert"
@@ -38,7 +36,7 @@ class Alarm:
             extra=facts | {"begins": begins, "characters": len(sql)},
         )
         if self._audit is not None:
-            more = {"told": told_of(sql)} if sql else {}
+            more = {"summary": summary_of(sql)} if sql else {}
             self._audit.finish(self._audit.start(**facts, **more), "refused", reason="foreign")
         with suppress(StatementError, UpstreamError):
-            await ask(session.node.upstream, wire.prepare(session.ticket.inner, "ROLLBACK"))
+            await session.asking.run("ROLLBACK")

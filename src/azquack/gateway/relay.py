@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from azquack.errors import UpstreamError, WireError
+from azquack.errors import Refusal, UpstreamError, WireError
+from azquack.gateway.excerpt import Texts
 from azquack.gateway.outcome import Outcome
-from azquack.gateway.ports import Fence, Runaway
-from azquack.gateway.quack.excerpt import Texts
+from azquack.gateway.ports import Replica
 from azquack.gateway.sessions import Session
-from azquack.http import Exchange, Refusal
+from azquack.gateway.statement import Reply
 from azquack.quack import wire
 from azquack.quack.faults import clear, ends_node, is_fault
 from azquack.quack.lost import AGAIN, BROKE, ENDED, FENCED, INVALID_ID, LOST
@@ -26,20 +26,19 @@ ERROR_LIMIT = 1 << 20
 
 
 class Relay:
-    """Sends a session's messages to its node. `fence` is asked before an answer is released.
+    """Sends a session's messages to its node. `replica` is asked before an answer is released.
 
-    Quack 1 cannot cancel: a statement that must end takes its node with it. `runaway` is told the node and
-    the reason, once a statement has run for `longest` seconds, or for `unwanted` seconds after its client left.
+    Quack 1 cannot cancel: a statement that must end takes its node with it. That is once it has run for `longest`
+    seconds, or for `unwanted` seconds after its client left.
     """
 
-    def __init__(self, fence: Fence, runaway: Runaway, longest: float, unwanted: float) -> None:
-        self._fence = fence
-        self._runaway = runaway
+    def __init__(self, replica: Replica, longest: float, unwanted: float) -> None:
+        self._replica = replica
         self._longest = longest
         self._unwanted = unwanted
 
     async def pass_on(
-        self, exchange: Exchange, session: Session, body: bytes, texts: Texts | None = None
+        self, reply: Reply, session: Session, body: bytes, texts: Texts | None = None
     ) -> Outcome:
         """Returns ok, error or broken. Raises `Refusal` before anything was answered.
 
@@ -49,37 +48,35 @@ class Relay:
         node.running += 1
         try:
             try:
-                watch = Watch(exchange.loop, lambda: self._after_client(exchange, node.name))
+                watch = Watch(reply.loop, lambda: self._after_client(reply, node.name))
                 try:
                     async with asyncio.timeout(self._longest):
                         response = await node.upstream.send(body)
                 finally:
                     watch.end()
             except TimeoutError:
-                self._runaway(node.name, f"a statement ran longer than {self._longest:.0f} s")
+                self._replica.end_node(node.name, f"a statement ran longer than {self._longest:.0f} s")
                 raise Refusal(
                     "timeout",
                     f"This statement ran longer than {self._longest:.0f} s and was stopped: {AGAIN}",
                 ) from None
             async with response:
-                return await self._answer(exchange, response, node.name, texts)
+                return await self._answer(reply, response, node.name, texts)
         except UpstreamError as error:
             if not error.sent:
                 node.healthy = False
                 raise Refusal("node", LOST) from None
-            if exchange.answered:
+            if reply.answered:
                 return Outcome("broken")
             raise Refusal("broken", BROKE) from None
         finally:
             node.running -= 1
 
-    async def _answer(
-        self, exchange: Exchange, response: Response, node: str, texts: Texts | None
-    ) -> Outcome:
+    async def _answer(self, reply: Reply, response: Response, node: str, texts: Texts | None) -> Outcome:
         if response.status != 200 or response.length is None:
             raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
         first = await response.read()
-        if not self._fence():
+        if not self._replica.may_answer():
             raise Refusal("fenced", FENCED)
         left = response.length
         if first[2:3] == bytes([wire.MessageType.ERROR]):
@@ -89,16 +86,16 @@ class Relay:
                 )
             message = first + await response.body()
             text = self._read(message)
-            await exchange.answer(self._error(message, text, node, texts))
+            await reply.answer(self._error(message, text, node, texts))
             return Outcome("error", said=text)
-        exchange.begin(left)
+        reply.begin(left)
         left -= len(first)
         more = has_more(first)
         rows = wire.count_of(first) if left == 0 else None
-        await exchange.chunk(first, more=left > 0)
+        await reply.chunk(first, more=left > 0)
         while chunk := await response.read():
             left -= len(chunk)
-            await exchange.chunk(chunk, more=left > 0)
+            await reply.chunk(chunk, more=left > 0)
         return Outcome("ok", rows, more, bytes=response.length)
 
     def _read(self, message: bytes) -> str:
@@ -115,15 +112,17 @@ class Relay:
         if is_fault(text):
             log.error("DuckDB met a fault of its own", extra={"node": node, "error": text[:4096]})
         if ends_node(text):
-            self._runaway(node, "DuckDB met a fault after which it runs nothing any more")
+            self._replica.end_node(node, "DuckDB met a fault after which it runs nothing any more")
         told = clear(text if texts is None else texts.own(text))
         return message if told == text else wire.error(told)
 
-    async def _after_client(self, exchange: Exchange, node: str) -> None:
+    async def _after_client(self, reply: Reply, node: str) -> None:
         """Ends the node of a statement that goes on for long after its client has left."""
-        await exchange.client_gone()
+        await reply.client_gone()
         await asyncio.sleep(self._unwanted)
-        self._runaway(node, f"a statement went on for {self._unwanted:.0f} s after its client had left")
+        self._replica.end_node(
+            node, f"a statement went on for {self._unwanted:.0f} s after its client had left"
+        )
 
 
 class Watch:

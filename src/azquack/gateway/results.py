@@ -13,10 +13,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from azquack.errors import StatementError, UpstreamError
+from azquack.errors import Refusal, StatementError, UpstreamError
 from azquack.gateway.limits import Limits
 from azquack.gateway.sessions import Session
-from azquack.http import Refusal
 from azquack.quack import wire
 from azquack.quack.upstream import exchange as ask
 
