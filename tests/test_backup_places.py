@@ -244,7 +244,7 @@ def test_two_lakes_in_one_place_do_not_mix(tmp_path: Path) -> None:
     assert Backups(place, few, OTHER).newest() == busy[-1]
     assert Backups(place, few, OTHER).prune(NOW) == busy[-2::-1]
     assert Backups(place, few, OWN).listed() == own[::-1]
-    with pytest.raises(BackupError, match=r"are of 2 lakes .* say whose with --lake"):
+    with pytest.raises(BackupError, match=r"are of 2 lakes .* choose one with --lake"):
         Backups(place, few).newest()
     with pytest.raises(BackupError, match="holds no backup of this lake"):
         Backups(place, few, "a" * 16).newest()

@@ -178,3 +178,16 @@ def test_preview_shows_every_statement_and_no_secret(tmp_path: Path) -> None:
     ):
         assert part in finished.stdout
     assert not any(secret in finished.stdout + finished.stderr for secret in TOKENS.values())
+
+
+def test_a_flag_that_was_renamed_keeps_its_old_name_with_a_warning(tmp_path: Path) -> None:
+    old = azquack("down", "--dir", str(tmp_path), "--patience", "5", cwd=tmp_path)
+    assert (old.returncode, old.stdout) == (0, f"no pair is up in {tmp_path}\n")
+    assert "--patience is called --timeout now" in sentence_of_warning(old)
+    new = azquack("down", "--dir", str(tmp_path), "--timeout", "5", cwd=tmp_path)
+    assert (new.stdout, new.stderr) == (old.stdout, "")
+
+
+def sentence_of_warning(finished: subprocess.CompletedProcess[str]) -> str:
+    (line,) = finished.stderr.splitlines()
+    return line

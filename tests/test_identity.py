@@ -51,7 +51,7 @@ def endpoint(clock: Clock) -> Iterator[IdentityEndpoint]:
 def cache(endpoint: IdentityEndpoint, clock: Clock) -> Iterator[IdentityCache]:
     """A cache before `endpoint`, on `clock`."""
     where = endpoint.environment
-    made = IdentityCache(where["IDENTITY_ENDPOINT"], where["IDENTITY_HEADER"], patience=2.0, clock=clock)
+    made = IdentityCache(where["IDENTITY_ENDPOINT"], where["IDENTITY_HEADER"], timeout=2.0, clock=clock)
     yield made
     made.close()
 

@@ -524,7 +524,7 @@ def test_the_commands_add_list_grant_rotate_and_revoke(tmp_path: Path) -> None:
     [
         (["add", "ann"], "there is a principal 'ann' already"),
         (["add", "a b"], "cannot name a principal"),
-        (["add", "bob", "--role", "admin", "--grant", "all on *"], "an admin has no grants"),
+        (["add", "bob", "--role", "admin", "--grant", "all on *"], "an administrator has no grants"),
         (["grant", "ann", "write on t"], "ann is a reader"),
         (["ungrant", "ann", "select on t"], "ann has no grant"),
         (["grant", "ann", "nonsense"], "is no grant"),

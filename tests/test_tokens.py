@@ -166,7 +166,7 @@ def vault(in_azure: Azure) -> KeyVaultTokens:
     in_azure.vault.secrets.update(
         {"public-token": TOKEN, "internal-token": "internal-token-value", "principals": '{"a": 1}'}
     )
-    return KeyVaultTokens(in_azure.vault.url, client_id=CLIENT_ID, patience=4.0)
+    return KeyVaultTokens(in_azure.vault.url, client_id=CLIENT_ID, timeout=4.0)
 
 
 def test_key_vault_gives_tokens_and_further_secrets(in_azure: Azure, vault: KeyVaultTokens) -> None:
@@ -185,7 +185,7 @@ def test_without_a_client_id_the_default_chain_finds_the_identity(
     in_azure: Azure, vault: KeyVaultTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_azure.identity, "client_id", None)
-    assert value(KeyVaultTokens(in_azure.vault.url, patience=4.0).public()) == TOKEN
+    assert value(KeyVaultTokens(in_azure.vault.url, timeout=4.0).public()) == TOKEN
 
 
 def test_key_vault_tokens_that_expire_are_asked_for_again(
@@ -236,15 +236,15 @@ def test_a_vault_that_does_not_answer_is_given_up(
     in_azure: Azure, vault: KeyVaultTokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "did not answer" in sentence_of(
-        KeyVaultTokens("https://127.0.0.1:1", client_id=CLIENT_ID, patience=1)
+        KeyVaultTokens("https://127.0.0.1:1", client_id=CLIENT_ID, timeout=1)
     )
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    untrusting = KeyVaultTokens(in_azure.vault.url, client_id=CLIENT_ID, patience=1)
+    untrusting = KeyVaultTokens(in_azure.vault.url, client_id=CLIENT_ID, timeout=1)
     assert "did not answer" in sentence_of(untrusting), "a certificate that nobody vouches for"
 
 
 def test_a_silent_vault_or_identity_is_given_up(in_azure: Azure, vault: KeyVaultTokens) -> None:
-    impatient = KeyVaultTokens(in_azure.vault.url, client_id=CLIENT_ID, patience=0.5)
+    impatient = KeyVaultTokens(in_azure.vault.url, client_id=CLIENT_ID, timeout=0.5)
     with in_azure.identity.silent():
         assert "did not answer" in sentence_of(impatient)
     with in_azure.vault.silent():
@@ -253,7 +253,7 @@ def test_a_silent_vault_or_identity_is_given_up(in_azure: Azure, vault: KeyVault
 
 
 def test_an_identity_that_is_refused_is_named(in_azure: Azure, vault: KeyVaultTokens) -> None:
-    stranger = KeyVaultTokens(in_azure.vault.url, client_id="another", patience=1)
+    stranger = KeyVaultTokens(in_azure.vault.url, client_id="another", timeout=1)
     assert "AZQUACK_AZURE_CLIENT_ID" in sentence_of(stranger)
 
 

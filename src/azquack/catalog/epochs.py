@@ -32,7 +32,7 @@ RESTORING, UPGRADING = _DRAFTS = (".restoring-", ".upgrading-")
 # What belongs to a database file: its log, and the logs that DuckDB 1.5 keeps while it checkpoints or recovers.
 PARTS = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 # How long a predecessor that lost the catalog may go on writing before its supervisor ends it.
-PATIENCE = 60.0
+COPY_TIMEOUT = 60.0
 PAUSE = 0.2
 _CHUNK = 4 << 20
 
@@ -167,7 +167,7 @@ def copy(source: Path, target: Path) -> None:
     All are read twice. When the second reading finds the same bytes, nothing changed between the two, so the
     copy is the state at the end of the first: one that DuckDB recovers from, as after a crash.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + COPY_TIMEOUT
     while True:
         parts = [(Path(f"{source}{suffix}"), Path(f"{target}{suffix}")) for suffix in PARTS]
         first = [_digest(each, to) for each, to in parts]

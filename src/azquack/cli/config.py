@@ -84,7 +84,7 @@ def preview(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags
             configs = [query.node_config(settings, tokens)]
         case None:
             raise SettingError(
-                "AZQUACK_ROLE is not set: say azquack preview catalog or azquack preview query"
+                "AZQUACK_ROLE is not set: run azquack preview catalog or azquack preview query"
             )
     for config in configs:
         print(config.script())

@@ -182,10 +182,17 @@ def _show(lake: LakeDirectory, flags: dict[str, Any], running: Running, as_json:
 
 def down(
     directory: DirOption = Path("lake"),
-    patience: Annotated[float, typer.Option(help="Seconds to wait for it to end.")] = 60.0,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for it to end.")] = 60.0,
+    patience: Annotated[float | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Stop the pair. The lake stays."""
     lake = LakeDirectory(directory.resolve())
     if not lake.path.is_dir():
         raise LakeError(f"there is no lake in {lake.path}")
-    print("stopped" if lake.stop(patience) else f"no pair is up in {lake.path}")
+    if patience is not None:
+        print(
+            "azquack: --patience is called --timeout now: the old name goes with the next release",
+            file=sys.stderr,
+        )
+        timeout = patience
+    print("stopped" if lake.stop(timeout) else f"no pair is up in {lake.path}")

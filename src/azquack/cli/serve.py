@@ -25,7 +25,7 @@ from azquack.tokens.configured import token_source_for
 log = logging.getLogger(__name__)
 
 # Seconds for which a start is tried again that a role in Azure would let through, and between two tries.
-ROLE_PATIENCE = 600.0
+ROLE_TIMEOUT = 600.0
 ROLE_PAUSE = 10.0
 
 
@@ -48,7 +48,7 @@ def serve(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags: 
 
 def _run(settings: Settings, starting: StartingSidecar) -> None:
     """Run the replica; a start that lacks a role is tried again until the role counts."""
-    deadline = time.monotonic() + ROLE_PATIENCE
+    deadline = time.monotonic() + ROLE_TIMEOUT
     while True:
         try:
             return asyncio.run(replica(settings, starting).run(_announce))
@@ -76,7 +76,7 @@ def replica(settings: Settings, starting: StartingSidecar | None = None) -> Supe
             specs = query.children(settings, tokens)
             return Supervisor(specs, stop_timeout=settings.stop_timeout, starting=starting)
         case None:
-            raise SettingError("AZQUACK_ROLE is not set: say azquack serve catalog or azquack serve query")
+            raise SettingError("AZQUACK_ROLE is not set: run azquack serve catalog or azquack serve query")
 
 
 async def _announce(states: list[ChildState]) -> None:

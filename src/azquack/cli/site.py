@@ -108,7 +108,7 @@ def site(directory: Path | None, flags: Mapping[str, Any]) -> Site:
     lake = LakeDirectory((directory or Path("lake")).resolve())
     if not lake.path.is_dir():
         raise LakeError(
-            f"there is no lake in {lake.path}: say --dir, or set AZQUACK_CATALOG to one that is elsewhere"
+            f"there is no lake in {lake.path}: give --dir, or set AZQUACK_CATALOG to one that is elsewhere"
         )
     return Site(lake.load(flags).settings, lake)
 

@@ -240,7 +240,9 @@ class Settings(BaseModel):
         "Limits", "The same for a statement whose client has left, from then on.", 60.0
     )
 
-    storage_auth: StorageAuth = _setting("Storage", "How the storage is told who we are.", StorageAuth.AUTO)
+    storage_auth: StorageAuth = _setting(
+        "Storage", "How AzQuack authenticates to the storage.", StorageAuth.AUTO
+    )
     azure_account: str | None = _setting("Storage", "Storage account of an az:// data path.", None)
     azure_client_id: str | None = _setting("Storage", "Client id of the user-assigned identity.", None)
     azure_endpoint: str | None = _setting("Storage", "Blob endpoint, where it is not Azure's own.", None)
@@ -261,7 +263,10 @@ class Settings(BaseModel):
         None,
     )
     backup_every: float = _setting(
-        "Care", "Seconds between looks whether the catalog changed and needs a backup; 0: never.", 300.0, ge=0
+        "Care",
+        "Seconds between two checks whether the catalog changed and needs a backup; 0: never.",
+        300.0,
+        ge=0,
     )
     backup_recent: int = _setting("Care", "How many of the newest backups are kept.", 12, ge=1)
     backup_hourly: int = _setting("Care", "Hours of which the last backup is kept.", 24, ge=0)

@@ -2,7 +2,7 @@
 
 Every command has its settings of `load`. A pair in a lake directory has defaults of its own (`azquack.replicas.local`).
 
-Only a command reads them. The processes that the supervisor starts are told theirs, and need no pydantic-settings.
+Only a command reads them. The processes that the supervisor starts get theirs, and need no pydantic-settings.
 """
 
 from __future__ import annotations
@@ -110,5 +110,5 @@ def _sentence(error: ValidationError) -> str:
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{PREFIX}{name.upper()} is no setting of AzQuack{hint}"
     secret = "Secret" in str(field.annotation) or name == "storage_options"
-    value = "" if secret else f" is {str(first['input'])!r}, which will not do"
+    value = "" if secret else f" is {str(first['input'])!r}, which is no value for it"
     return f"{PREFIX}{name.upper()}{value}: {first['msg'].removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""What a catalog link is told."""
+"""The options of a catalog link."""
 
 from __future__ import annotations
 

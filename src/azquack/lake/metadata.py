@@ -36,7 +36,7 @@ _PAIR = re.compile(r"\s*(\w+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^\s'\\]|\\.)+))(
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What DuckLake must be told of its catalog.
+    """What DuckLake needs to know of its catalog.
 
     `path` is the METADATA_PATH and holds no secret: every user can see it in `duckdb_databases()`. `secrets`
     must be there, as persistent ones, when the lake is opened. `parameters` are DuckLake's

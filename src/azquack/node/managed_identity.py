@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 ENDPOINT, HEADER = "IDENTITY_ENDPOINT", "IDENTITY_HEADER"
 # How long one statement waits for a first token, and one request for an answer; seconds.
-PATIENCE = 20.0
+TIMEOUT = 20.0
 _TIMEOUT = 5.0
 # A token this close to its end is not handed out while a newer one can be had; seconds.
 _MARGIN = 30.0
@@ -50,12 +50,12 @@ class IdentityCache:
         endpoint: str,
         header: str,
         *,
-        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = httpx.Client(timeout=_TIMEOUT, trust_env=False, headers={"X-IDENTITY-HEADER": header})
         self._endpoint = endpoint
-        self._patience = patience
+        self._timeout = timeout
         self._clock = clock
         self._kept: dict[tuple[tuple[str, str], ...], _Answer] = {}
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class IdentityCache:
             if kept is not None and now < kept.refresh:
                 return kept.status, kept.body
             usable = kept is not None and now < kept.expires - _MARGIN
-            fresh = self._ask(query, patience=0.0 if usable else self._patience)
+            fresh = self._ask(query, timeout=0.0 if usable else self._timeout)
             if fresh.status == httpx.codes.OK:
                 self._kept[key] = fresh
             elif kept is not None and usable:
@@ -102,9 +102,9 @@ class IdentityCache:
                 return kept.status, kept.body
             return fresh.status, fresh.body
 
-    def _ask(self, query: Mapping[str, str], patience: float) -> _Answer:
-        """The endpoint's answer; what may pass (429, 5xx, silence) is tried again for `patience` seconds."""
-        deadline, pause = time.monotonic() + patience, 0.2
+    def _ask(self, query: Mapping[str, str], timeout: float) -> _Answer:
+        """The endpoint's answer; what may pass (429, 5xx, silence) is tried again for `timeout` seconds."""
+        deadline, pause = time.monotonic() + timeout, 0.2
         while True:
             answer = self._ask_once(query)
             passing = answer.status == httpx.codes.TOO_MANY_REQUESTS or answer.status >= 500

@@ -179,7 +179,7 @@ class Node:
         return ""
 
     @property
-    def patience(self) -> float:
+    def sweep_every(self) -> float:
         """Seconds that may pass between two sweeps: an idle session shall not outlive its time by half."""
         limits = [each for each in (self._config.idle_timeout, self._config.statement_timeout) if each]
         return max(1.0, min(limits, default=PROBE_EVERY) / 2)
@@ -360,7 +360,7 @@ def _report(node: Node, parent: ParentPipe) -> None:
             # A lake whose catalog cannot be read fails here and not in SELECT 1: nobody can log in either.
             probes["duckdb"] = first_line(error)
         parent.send("probed", probes=probes, sessions=sessions)
-        pause = PROBE_AGAIN if any(probes.values()) else min(PROBE_EVERY, node.patience)
+        pause = PROBE_AGAIN if any(probes.values()) else min(PROBE_EVERY, node.sweep_every)
         time.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
 
 

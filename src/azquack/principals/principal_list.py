@@ -115,9 +115,11 @@ def grant(known: PrincipalList, name: str, given: Grant) -> PrincipalList:
     """The list with one grant more: from the first on, nothing else is in reach. Raises `SettingError`."""
     record = known.find(name)
     if record.role is Role.ADMIN:
-        raise SettingError("an admin has no grants: revoke it and add it as reader or writer")
+        raise SettingError(
+            f"an administrator has no grants: revoke {name} and add it as a reader or a writer"
+        )
     if record.role is Role.READER and given.privileges != {"select"}:
-        raise SettingError(f"{name} is a reader: grant select only, or add it as writer")
+        raise SettingError(f"{name} is a reader: grant select only, or add it as a writer")
     kept = tuple(each for each in record.grants or () if each != given)
     return _changed(known, replace(record, grants=(*kept, given)))
 

@@ -1,4 +1,4 @@
-"""How glibc's malloc keeps memory in a process of a replica, told to it in its environment (mallopt(3))."""
+"""How glibc's malloc keeps memory in a process of a replica, set in its environment (mallopt(3))."""
 
 from __future__ import annotations
 

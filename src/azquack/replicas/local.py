@@ -131,17 +131,17 @@ class LakeDirectory:
             return Running(**json.loads(self._announced.read_text()))
         return None
 
-    def stop(self, patience: float) -> bool:
-        """Stop the pair; False when none is up. Raises `StartError` when it outlives `patience` seconds."""
+    def stop(self, timeout: float) -> bool:
+        """Stop the pair; False when none is up. Raises `StartError` when it outlives `timeout` seconds."""
         running = self.running()
         if running is None:
             return False
         os.kill(running.pid, signal.SIGTERM)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while self._held():
             if time.monotonic() > deadline:
                 raise StartError(
-                    f"the pair (pid {running.pid}) did not stop within {patience:.0f} s: see {self.log}"
+                    f"the pair (pid {running.pid}) did not stop within {timeout:.0f} s: see {self.log}"
                 )
             time.sleep(0.05)
         return True

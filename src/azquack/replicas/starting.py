@@ -14,7 +14,7 @@ from typing import Any, Self
 from azquack.errors import StartError
 
 # Seconds for one request: nobody but a probe has business here.
-PATIENCE = 5.0
+SOCKET_TIMEOUT = 5.0
 
 
 class StartingSidecar:
@@ -33,13 +33,13 @@ class StartingSidecar:
         self.close()
 
     def open(self) -> None:
-        """Begin to answer, unless it does. Raises `StartError` when the port cannot be had."""
+        """Begin to answer, unless it does. Raises `StartError` when the port cannot be opened."""
         if self._server is not None or not self._address[1]:
             return
         sidecar = self
 
         class Handler(BaseHTTPRequestHandler):
-            timeout = PATIENCE
+            timeout = SOCKET_TIMEOUT
 
             def do_GET(self) -> None:
                 status, body = sidecar.answer(self.path)
@@ -57,7 +57,7 @@ class StartingSidecar:
         except OSError as error:
             host, port = self._address
             raise StartError(
-                f"port {port} on {host} cannot be had: {(error.strerror or '').lower()}"
+                f"port {port} on {host} cannot be opened: {(error.strerror or '').lower()}"
             ) from None
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 

@@ -24,7 +24,7 @@ from azquack.tokens.source import INTERNAL_NAME, PUBLIC_NAME, TokenSource
 _URL = re.compile(r"https://[^/?#@\s]+/?")
 # https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class KeyVaultTokens(TokenSource):
@@ -32,7 +32,7 @@ class KeyVaultTokens(TokenSource):
 
     `client_id` names a user-assigned identity; without it azure-identity's default chain is asked, which
     finds a system-assigned one, or on a laptop the `az login`. A call retries what may pass (429, 5xx, no
-    connection) with growing waits for about `patience` seconds.
+    connection) with growing waits for about `timeout` seconds.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class KeyVaultTokens(TokenSource):
         internal_name: str = INTERNAL_NAME,
         *,
         client_id: str | None = None,
-        patience: float = PATIENCE,
+        timeout: float = TIMEOUT,
     ) -> None:
         super().__init__(public_name, internal_name)
         if not _URL.fullmatch(url):
@@ -50,9 +50,9 @@ class KeyVaultTokens(TokenSource):
         self._url = url.rstrip("/")
         # `timeout` bounds all tries of one request together, the others one try (azure-core, RetryPolicy).
         bounds: dict[str, Any] = {
-            "timeout": patience,
-            "connection_timeout": min(5.0, patience),
-            "read_timeout": min(10.0, patience),
+            "timeout": timeout,
+            "connection_timeout": min(5.0, timeout),
+            "read_timeout": min(10.0, timeout),
             "retry_total": 8,
             "retry_backoff_factor": 0.2,
             "retry_backoff_max": 5,

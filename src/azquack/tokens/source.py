@@ -38,6 +38,6 @@ class TokenSource(ABC):
         value = token.get_secret_value()
         if len(value) < _LEAST or not value.isascii() or not value.isprintable() or " " in value:
             raise TokenError(
-                f"the token {name} will not do: a token is {_LEAST} or more ASCII characters without blanks"
+                f"the token {name} cannot be used: a token is {_LEAST} or more ASCII characters without blanks"
             )
         return token

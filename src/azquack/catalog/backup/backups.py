@@ -192,12 +192,12 @@ def newest(found: Inventory, place: Place, at: datetime | None = None) -> Manife
         lakes = sorted({each.lake for each in found.foreign})
         if found.foreign and not found.lake:
             raise BackupError(
-                f"the backups in {place.uri} are of {len(lakes)} lakes ({', '.join(lakes)}): say whose with --lake"
+                f"the backups in {place.uri} are of {len(lakes)} lakes ({', '.join(lakes)}): choose one with --lake"
             )
         if found.foreign:
             raise BackupError(
                 f"{place.uri} holds no backup of this lake ({found.lake}), only of {', '.join(lakes)}: "
-                "set AZQUACK_BACKUP_TO right, or say --lake"
+                "correct AZQUACK_BACKUP_TO, or choose one with --lake"
             )
         if found.damaged:
             raise BackupError(f"no backup in {place.uri} is whole: {found.damaged[-1].reason}")

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """The process: 0 once it told how it ended, 1 when nobody is there to hear it."""
+    """The process: 0 once it reported how it ended, 1 when nobody is there to hear it."""
     parent = ParentPipe()
     config = parent.receive()
     if config is None:
@@ -58,7 +58,7 @@ def main() -> int:
     except Exception as error:
         log.debug("a backup run broke off", exc_info=True)
         # What it says may hold secrets.
-        parent.send("failed", error=f"it broke off with {type(error).__name__}")
+        parent.send("failed", error=f"it ended with {type(error).__name__}")
     else:
         parent.send("done")
     return 0

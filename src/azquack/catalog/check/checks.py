@@ -66,7 +66,7 @@ def run(
                 connection.execute(f"DETACH {metadata.NAME}")
                 found += deeper.rows(connection, catalog, data_path, deep.progress)
         except duckdb.Error as error:
-            raise LakeError(f"the files under {data_path} cannot be looked at: {first_line(error)}") from None
+            raise LakeError(f"the files under {data_path} cannot be listed: {first_line(error)}") from None
     return found
 
 

@@ -11,7 +11,7 @@ from azquack.catalog.check.rules import NUMERIC, overlap
 
 UNREADABLE = Rule(
     "unreadable-file",
-    "A data file is no Parquet file any more: reading its table fails.",
+    "A data file is not a Parquet file any more: reading its table fails.",
     "Bring the right file back (soft delete or versions of the storage), or restore a backup.",
 )
 ROWS = Rule(

@@ -11,7 +11,7 @@ from azquack.lake import doubles
 
 UNREADABLE = Rule(
     "unreadable-number",
-    "A HUGEINT in a Parquet file is none when it is read: its table cannot be read, merged or rewritten.",
+    "A HUGEINT in a Parquet file is too large to be read as one: its table cannot be read, merged or rewritten.",
     "Drop the column (ALTER TABLE … DROP COLUMN), or write the table anew without these rows.",
 )
 INEXACT = Rule(

@@ -123,9 +123,11 @@ class LostSession(Exception):
 class Session:
     """One login. `generation` counts the catalog's lives that the link has seen."""
 
-    def __init__(self, upstream: Upstream, connection_id: str, generation: int, patience: float) -> None:
+    def __init__(
+        self, upstream: Upstream, connection_id: str, generation: int, answer_timeout: float
+    ) -> None:
         self._upstream = upstream
-        self._patience = patience
+        self._answer_timeout = answer_timeout
         self.connection_id = connection_id
         self.generation = generation
 
@@ -136,10 +138,10 @@ class Session:
         tells whether the catalog may have got the message.
         """
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._answer_timeout):
                 return await exchange(self._upstream, message)
         except TimeoutError:
-            raise NoAnswerError(f"The catalog did not answer within {self._patience:g} s") from None
+            raise NoAnswerError(f"The catalog did not answer within {self._answer_timeout:g} s") from None
         except StatementError as error:
             if str(error) in SESSION_IS_GONE:
                 raise LostSession from None
@@ -155,14 +157,14 @@ class Session:
 class Catalog:
     """Sessions at the catalog, each used by one statement at a time.
 
-    `token` is the internal token, which nobody but this object holds. `patience` is how long an answer may
+    `token` is the internal token, which nobody but this object holds. `answer_timeout` is how long an answer may
     take, in seconds.
     """
 
-    def __init__(self, upstream: Upstream, token: str, patience: float, counters: Counters) -> None:
+    def __init__(self, upstream: Upstream, token: str, answer_timeout: float, counters: Counters) -> None:
         self._upstream = upstream
         self._token = token
-        self._patience = patience
+        self._answer_timeout = answer_timeout
         self._counters = counters
         # First in, first out: a result that is still being fetched keeps its session the longest.
         self._free: deque[Session] = deque()
@@ -180,14 +182,14 @@ class Catalog:
         request = wire.connection_request(wire.ConnectionRequest(self._token, "v1.5.5"))
         while True:
             try:
-                async with asyncio.timeout(self._patience):
+                async with asyncio.timeout(self._answer_timeout):
                     answer = await exchange(self._upstream, request)
                 break
             except UpstreamError as error:
                 # A login that may have been heard leaves an idle session behind, nothing worse.
                 await hold.wait(error)
             except TimeoutError:
-                silent = f"The catalog did not answer a login within {self._patience:g} s"
+                silent = f"The catalog did not answer a login within {self._answer_timeout:g} s"
                 await hold.wait(UpstreamError(silent, sent=True))
             except StatementError as error:
                 if str(error).startswith(NOT_LET_IN):
@@ -197,7 +199,7 @@ class Catalog:
         self._counters.logins += 1
         self.greeting = answer
         connection_id = wire.parse_connection_response(answer).connection_id
-        return Session(self._upstream, connection_id, self.generation, self._patience)
+        return Session(self._upstream, connection_id, self.generation, self._answer_timeout)
 
     def release(self, session: Session) -> None:
         """Takes a session back that is in no transaction."""

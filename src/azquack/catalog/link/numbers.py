@@ -58,9 +58,9 @@ def question(found: Collection[Doubtful]) -> str:
     )
 
 
-def huge(found: Collection[Doubtful], told: str, commit: str) -> list[Doubtful]:
-    """Those of `found` with such columns, and these: the catalog `told` the old ones, the commit makes new ones."""
-    known = {tuple(map(int, line.split())) for line in told.splitlines()}
+def huge(found: Collection[Doubtful], old_columns: str, commit: str) -> list[Doubtful]:
+    """Those of `found` with such columns, and these: the catalog gave `old_columns`, the commit makes new ones."""
+    known = {tuple(map(int, line.split())) for line in old_columns.splitlines()}
     known |= {(int(table), int(column)) for column, table in _NEW.findall(without_names(commit))}
     kept = [
         Doubtful(

@@ -158,7 +158,7 @@ def without_pruning(read: str) -> str:
     """A READ that asks for a table's files, without the conditions on their statistics if these are very long.
 
     They only spare the node files that hold no matching row, which it finds out by itself. DuckDB takes time that
-    grows with the square of their number: 3,000 `AND i <> n` kept the catalog busy for longer than any patience.
+    grows with the square of their number: 3,000 `AND i <> n` kept the catalog busy for longer than any time-out.
     """
     if len(read) > PRUNING_CHARACTERS and (match := _FILES.match(read)):
         return match["list"]

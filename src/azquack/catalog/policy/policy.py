@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SENTENCE = (
     "The catalog refused this: it is no statement that DuckLake 1.5.5 or AzQuack sends. Nothing of it was run, and "
-    "the operator was told"
+    "it was logged for the operator"
 )
 _SESSION = re.compile(r"(?:BEGIN(?: TRANSACTION(?: READ ONLY)?)?|COMMIT|ROLLBACK);?\s*")
 _BEGIN = re.compile(r"\s*BEGIN;")

@@ -1,4 +1,4 @@
-"""What a gateway knows of its replica, told by the supervisor: the other processes, and the lease."""
+"""What a gateway knows of its replica, as the supervisor sends it: the other processes, and the lease."""
 
 from __future__ import annotations
 
