@@ -92,3 +92,11 @@ def test_no_import_leads_back() -> None:
 def test_every_room_is_in_the_architecture() -> None:
     told = set(re.findall(r"^\| `([a-z/]+)/` \|", DOCS.read_text(), re.MULTILINE))
     assert {each.replace("/", ".") for each in told} == set(ROOMS)
+
+
+def test_what_the_glossary_names_is_there() -> None:
+    glossary = DOCS.with_name("glossary.md").read_text()
+    named = re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", glossary)
+    assert len(named) > 20
+    for each in named:
+        assert (SOURCE / each).exists(), f"docs/glossary.md names {each}"

@@ -63,31 +63,31 @@ FUNCTIONS = (
 
 
 class GatewayProcess:
-    """Built from the supervisor's plan; `tell` sends an event back to it."""
+    """Built from the supervisor's configuration; `send` sends an event back to it."""
 
-    def __init__(self, plan: Message, tell: Callable[..., None]) -> None:
-        self._plan = plan
-        self._tell = tell
-        self._settings = Settings.model_validate(plan["settings"])
-        self._board = Board([*plan["checks"], CANARY])
+    def __init__(self, config: Message, send: Callable[..., None]) -> None:
+        self._config = config
+        self._send = send
+        self._settings = Settings.model_validate(config["settings"])
+        self._board = Board([*config["checks"], CANARY])
         self._replica = Replica(
             self._board,
-            plan["node_token"],
-            tell,
-            leased=plan["leased"],
-            on_demand=plan["on_demand"],
+            config["node_token"],
+            send,
+            leased=config["leased"],
+            on_demand=config["on_demand"],
             peers=frozenset(self._settings.peers),
         )
-        self._peers = list(_peers(self._settings, plan["node_token"]))
+        self._peers = list(_peers(self._settings, config["node_token"]))
         first = [
-            NodeAddress(each["name"], LOOPBACK, each["port"], plan["node_token"], each["access"])
-            for each in plan["nodes"]
+            NodeAddress(each["name"], LOOPBACK, each["port"], config["node_token"], each["access"])
+            for each in config["nodes"]
         ]
         self._nodes = Nodes([*first, *self._peers])
         self._tasks: list[asyncio.Task[None]] = []
         self._principals = self._who()
-        self._room = Room({name: Path(path) for name, path in plan["room"].items()})
-        writes = DataWrites(plan["data_path"], self._nodes) if plan["public"] else CatalogWrites()
+        self._room = Room({name: Path(path) for name, path in config["room"].items()})
+        writes = DataWrites(config["data_path"], self._nodes) if config["public"] else CatalogWrites()
         self._writes = WritesCheck(writes)
         self._server: GatewayServer | None = None
         self._sidecar: asyncio.Task[SidecarServer] | None = None
@@ -105,10 +105,10 @@ class GatewayProcess:
         known = BackupCollector(self._replica.backup), ReplicaCollector(self._replica)
         for each in (*known, self._room, self._writes):
             gateway.metrics.registry.register(each)
-        listener = listening_socket(self._plan["http_host"], self._plan["http_port"])
+        listener = listening_socket(self._config["http_host"], self._config["http_port"])
         listener.listen()
         self.http_port = int(listener.getsockname()[1])
-        self._server = GatewayServer(gateway, _listening(self._plan, self._settings))
+        self._server = GatewayServer(gateway, _listening(self._config, self._settings))
         await self._server.start()
         self._sidecar = asyncio.create_task(self._serve_sidecar(listener, gateway.metrics.registry))
         works = [self._canary, self._refresh]
@@ -144,13 +144,13 @@ class GatewayProcess:
         self._nodes.update([*self._replica.nodes(), *self._peers])
 
     def _who(self) -> Principals:
-        if self._plan["public"]:
+        if self._config["public"]:
             return principals_for(self._settings, token_source_for(self._settings))
-        return Principals([PublicToken(self._plan["token"], Role.ADMIN, "replica")])
+        return Principals([PublicToken(self._config["token"], Role.ADMIN, "replica")])
 
     async def _policies(self) -> tuple[Policy, LakeViews | None]:
         """What a public gateway lets people run, and the gateway of a catalog whoever has the internal token."""
-        if not self._plan["public"]:
+        if not self._config["public"]:
             from azquack.catalog.policy.policy import CatalogPolicy
 
             return CatalogPolicy(), None
@@ -167,7 +167,7 @@ class GatewayProcess:
     async def _functions(self) -> list[str]:
         """The names of a node's own functions: one that nobody has reviewed must not pass for a macro.
 
-        They follow from the plan of the node and from nothing that the lake holds, so that the policy is the
+        They follow from the configuration of the node and from nothing that the lake holds, so that the policy is the
         same whenever the gateway starts.
         """
         for node in self._nodes:
@@ -177,7 +177,7 @@ class GatewayProcess:
 
     def _made(self, policy: Policy, views: LakeViews | None) -> Gateway:
         settings = self._settings
-        public, alone = bool(self._plan["public"]), self._is_only_gateway()
+        public, alone = bool(self._config["public"]), self._is_only_gateway()
         metrics = Metrics()
         audit = Audit(appending(settings.audit_log), text=settings.audit_text) if settings.audit_log else None
         if public:
@@ -194,7 +194,7 @@ class GatewayProcess:
             mode = Mode(alone=alone)
         return Gateway(
             self._nodes,
-            Rights(self._principals, Seal(self._plan["seal"]), policy, views),
+            Rights(self._principals, Seal(self._config["seal"]), policy, views),
             records,
             mode,
             _limits(settings, public=public),
@@ -217,11 +217,11 @@ class GatewayProcess:
         """Log in through the gateway as a user does, and read; seconds until the next time."""
         if self._replica.standby:
             return CANARY_AGAIN
-        host = LOOPBACK if self._plan["host"] in ("0.0.0.0", "::") else self._plan["host"]  # noqa: S104
+        host = LOOPBACK if self._config["host"] in ("0.0.0.0", "::") else self._config["host"]  # noqa: S104
         upstream = Upstream(host, self.port)
         try:
             async with asyncio.timeout(CANARY_TIMEOUT):
-                session = await Session.login(upstream, self._plan["token"])
+                session = await Session.login(upstream, self._config["token"])
                 try:
                     await session.run("SELECT 1")
                 finally:
@@ -274,10 +274,10 @@ def _limits(settings: Settings, *, public: bool) -> Limits:
     )
 
 
-def _listening(plan: Message, settings: Settings) -> Listening:
+def _listening(config: Message, settings: Settings) -> Listening:
     return Listening(
-        host=plan["host"],
-        port=plan["port"],
+        host=config["host"],
+        port=config["port"],
         certificate=settings.tls_cert,
         key=settings.tls_key,
         client_ca=settings.tls_client_ca,
