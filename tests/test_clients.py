@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from azquack.quack import wire
 from tests.cluster import Pair, attach_as_r, attached, remote
 
 ROWS = 10_000
@@ -116,3 +117,21 @@ def test_jdbc_reads_and_writes(pair: Pair, home: Path, numbers: str, jdbc_jar: P
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines() == ["42\t🦆", f"{ROWS - 1}\tn{ROWS - 1}"]
+
+
+def test_javas_own_http_client_logs_in_although_it_offers_http_2(pair: Pair) -> None:
+    if not shutil.which("java"):
+        pytest.skip("Java's HTTP client needs java on PATH")
+    login = wire.connection_request(wire.ConnectionRequest(pair.token, "v1.5.5", "java", 1, 1))
+    finished = subprocess.run(
+        [
+            "java", str(Path(__file__).with_name("JavaLogin.java")),
+            pair.uri.replace("quack:", "http://", 1) + "/quack", login.hex(),
+        ],
+        capture_output=True, text=True, timeout=150, check=False,
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    for line in finished.stdout.splitlines():
+        status, protocol, body = line.split(" ")
+        assert (status, protocol) == ("200", "HTTP_1_1")
+        assert wire.parse_header(bytes.fromhex(body)).connection_id

@@ -96,6 +96,54 @@ def test_a_second_request_in_pieces_waits_for_its_rest() -> None:
         assert bodies(answers.removesuffix(b"[open]")) == [b"one", b"two"]
 
 
+OFFERS = {
+    "java": (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAAB"),
+    "websocket": (b"Connection: Upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Key: dGhlIHNhbXBsZQ=="),
+    "unknown": (b"connection: keep-alive, UPGRADE", b"upgrade: next/7, tls/1.3"),
+    "apart": (b"Upgrade: h2c", b"Connection: HTTP2-Settings", b"Connection: Upgrade"),
+    "without-connection": (b"Upgrade: h2c",),
+    "empty": (b"Connection: Upgrade", b"Upgrade:"),
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS.keys())
+def test_an_offer_of_another_protocol_is_ignored_and_the_body_is_read(offer: tuple[bytes, ...]) -> None:
+    plain = post(b"two", b"Connection: close")
+    for body in (b"", b"hello", b"POST / HTTP/1.1\r\n\r\n"):
+        whole = post(body, *offer)
+        head = len(whole) - len(body)
+        for cut in (20, head - 1, head, head + 1, len(whole)):
+            assert bodies(told(whole[:cut], whole[cut:] + plain)) == [body, b"two"]
+    last = told(post(b"last", *offer, b"Connection: close"))
+    assert bodies(last) == [b"last"]
+
+
+def test_an_offer_of_another_protocol_gives_a_request_no_other_bounds() -> None:
+    offer = b"Connection: Upgrade\r\nUpgrade: h2c\r\n"
+
+    async def read(exchange: Exchange) -> None:
+        try:
+            pieces = [await exchange.prefix(), *[each async for each in exchange.rest()]]
+            await exchange.answer(b"".join(pieces))
+        except Refusal as refusal:
+            await exchange.refuse(refusal)
+
+    chunked = b"POST / HTTP/1.1\r\n" + offer + b"Transfer-Encoding: chunked\r\n"
+    two = post(b"two", b"Connection: close")
+    assert bodies(told(chunked + b"\r\n3\r\nabc\r\n0\r\n\r\n" + two, handle=read)) == [b"abc", b"two"]
+    for bounds in (b"Content-Length: 3\r\nContent-Length: 4\r\n", b"Content-Length: x\r\n"):
+        assert told(b"POST / HTTP/1.1\r\n" + offer + bounds + b"\r\nabcd", handle=read).startswith(
+            b"HTTP/1.1 400"
+        )
+    both = told(chunked + b"Content-Length: 4\r\n\r\n3\r\nabc\r\n0\r\n\r\n", handle=read)
+    assert both.startswith(b"HTTP/1.1 400")
+
+
+def test_what_is_http_2_from_the_start_or_a_tunnel_is_told_so_and_closed() -> None:
+    assert told(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert not told(b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\nabc").endswith(b"[open]")
+
+
 def test_a_client_gets_a_refusal_that_comes_before_its_body_is_read() -> None:
     async def refuse(exchange: Exchange) -> None:
         await exchange.refuse(Refusal("no", "not this one"))

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -22,6 +21,7 @@ from azquack.cli.statements import statements
 from azquack.cli.target import DirOption, UriOption, target
 from azquack.errors import AzQuackError, SettingError
 from azquack.lake import client
+from azquack.process import terminal
 from azquack.process.directories import private_directory
 from azquack.sql import literal
 
@@ -160,5 +160,5 @@ def connect(directory: DirOption = Path("lake"), uri: UriOption = None) -> None:
     gateway = target(directory, uri)
     with private_directory() as home:
         environment = os.environ | {client.TOKEN_VARIABLE: gateway.token.get_secret_value()}
-        code = subprocess.call(client.shell(gateway, home), env=environment)
+        code = terminal.run(client.shell(gateway, home), environment)
     raise typer.Exit(code)

@@ -13,6 +13,7 @@ import httptools
 
 from azquack.errors import ClientGone
 from azquack.http.exchange import Exchange, Timeouts
+from azquack.http.parser import Parser
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class Connection(asyncio.Protocol):
         self._server = server
         self._place = place
         self._unknown_until = math.inf
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser = Parser(self)
         self._exchanges: deque[Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
         self._address = "local"
@@ -133,8 +134,8 @@ class Connection(asyncio.Protocol):
                 self.abort()
                 return
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._parser.feed(data)
+        except httptools.HttpParserError:
             self._fail()
 
     # Called by the parser.
@@ -163,8 +164,8 @@ class Connection(asyncio.Protocol):
         self._in_head = False
         self._head_bytes = 0
         exchange = self._exchanges[-1]
-        exchange.method = self._parser.get_method()
-        exchange.keep_alive = self._parser.should_keep_alive()
+        exchange.method = self._parser.method
+        exchange.keep_alive = self._parser.keep_alive
         if len(self._exchanges) == 1:
             self._begin()
 
