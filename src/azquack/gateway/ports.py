@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from azquack.node.address import Access
 
@@ -87,6 +87,14 @@ class Policy(Protocol):
     def view(self, sql: str, schema: str) -> View: ...
 
 
+class Progress(NamedTuple):
+    """How far a statement is, as DuckDB estimates it: percent, and `rows` of how many."""
+
+    percent: float
+    rows: int
+    of: int
+
+
 class Replica(Protocol):
     """What a gateway knows of the replica around it, and asks of it."""
 
@@ -107,6 +115,12 @@ class Replica(Protocol):
     def end_node(self, node: str, reason: str) -> None:
         """Asks for an end of `node`, which is started anew."""
 
+    async def interrupt(self, node: str, connection: int) -> bool | None:
+        """Has `node` interrupt what runs in a connection: whether it is there; None where nobody can."""
+
+    async def progress(self, node: str, connections: Collection[int]) -> dict[int, Progress]:
+        """How far the statements of these connections of `node` are, of those of which that is known."""
+
 
 class NoReplica:
     """Around a gateway that is alone: nothing fences it, and no node can be started or ended."""
@@ -123,3 +137,11 @@ class NoReplica:
 
     def end_node(self, node: str, reason: str) -> None:
         """It goes on."""
+
+    async def interrupt(self, node: str, connection: int) -> bool | None:
+        """Nobody can."""
+        return None
+
+    async def progress(self, node: str, connections: Collection[int]) -> dict[int, Progress]:
+        """Nobody knows."""
+        return {}

@@ -29,9 +29,10 @@ from azquack.lake.metadata import quack
 from azquack.lake.state import Catalog, Places, Seen, judge
 from azquack.node.config import NodeConfig
 from azquack.node.idle_sessions import IdleSessions
+from azquack.node.interrupts import PROOF, Interrupts, proven
 from azquack.process import logs, machine
 from azquack.process.directories import private_directory
-from azquack.process.pipes import ParentPipe
+from azquack.process.pipes import Message, ParentPipe
 from azquack.sql import Statement, first_line, literal, plain
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Node:
         self._tell = tell
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._link: CatalogLink | None = None
+        self._interrupts: Interrupts | None = None
         self.port = 0
         self.lake = ""
 
@@ -128,7 +130,29 @@ class Node:
             # Should it take the process with it, the supervisor knows which it was.
             self._tell("running", statement=each.masked)
             self.run(each)
+        if PROOF not in self._config.skip:
+            self._tell("running", statement=PROOF)
+            self._prove_interrupts()
         self._tell("running", statement="")
+
+    def _prove_interrupts(self) -> None:
+        try:
+            self._interrupts = proven(self.connection)
+        except StartError as error:
+            log.warning("a statement that must end will end this node", extra={"reason": str(error)})
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether one statement can be interrupted; else only the node with all its sessions can be ended."""
+        return self._interrupts is not None
+
+    def answer(self, question: Message) -> Message:
+        """What a gateway asks: to `interrupt` a `connection`, or for the `progress` of some `connections`."""
+        if self._interrupts is None:
+            return {"done": None}
+        if question["what"] == "interrupt":
+            return {"done": self._interrupts.interrupt(question["connection"])}
+        return {"done": True, "progress": self._interrupts.progress(question["connections"])}
 
     def serve(self) -> None:
         """Serve Quack on its configured address. Raises `StartError` when the port is taken."""
@@ -333,6 +357,7 @@ def main() -> int:
             "lake": node.lake,
             "versions": extensions.versions(),
             "skipped": list(config.skip),
+            "interrupts": node.interrupts,
         }
         parent.send("ready", port=node.port, **facts)
         threading.Thread(target=_report, args=(node, parent), daemon=True).start()
@@ -370,6 +395,8 @@ def _obey(node: Node, parent: ParentPipe) -> None:
         if message["op"] == "ping":
             node.connection.cursor().execute("SELECT 1").fetchall()
             parent.send("pong")
+        elif message["op"] == "ask":
+            parent.send("answer", **{"for": message["for"]}, **node.answer(message))
         elif message["op"] == "stop":
             node.close()
             parent.send("stopped")

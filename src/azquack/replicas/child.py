@@ -88,7 +88,7 @@ class Child:
         spec: ChildSpec,
         ports: Callable[[], Ports],
         on_change: Callable[[], Awaitable[None]],
-        on_request: Callable[[Message], Awaitable[None]],
+        on_request: Callable[[str, Message], Awaitable[None]],
     ) -> None:
         self.spec = spec
         self._ports = ports
@@ -217,7 +217,7 @@ class Child:
                     self.state.probed = message
                     await self._on_change()
                 else:
-                    await self._on_request(message)
+                    await self._on_request(self.spec.name, message)
             code = await process.wait()
             if not self.state.last_exit:
                 self.state.last_exit = f"it ended with {_exit_text(code)}"

@@ -142,13 +142,25 @@ class Supervisor:
     def _owned(self) -> list[Child]:
         return [child for child in self.children if child.spec.owner_only]
 
-    async def _serve(self, request: Message) -> None:
-        """What a child asks for: `start` another one that is on demand, or `end` one that went wrong."""
-        child = next(each for each in self.children if each.spec.name == request["child"])
-        if request["event"] == "end":
+    async def _serve(self, asker: str, request: Message) -> None:
+        """What the child `asker` wants of another: to `start` it on demand, to `end` it, or to `ask` it something.
+
+        A question goes with who asks and its number there, and its `answer` brings both back.
+        """
+        if request["event"] == "answer":
+            to, number = request.pop("for")
+            await self._child(to).send({**request, "op": "answer", "number": number})
+            return
+        child = self._child(request["child"])
+        if request["event"] == "ask":
+            await child.send({**request["question"], "op": "ask", "for": [asker, request["number"]]})
+        elif request["event"] == "end":
             await child.kill(str(request["reason"]))
         elif request["event"] == "start" and child.spec.name not in self._watching:
             self._watching[child.spec.name] = asyncio.create_task(self._start_and_keep(child))
+
+    def _child(self, name: str) -> Child:
+        return next(each for each in self.children if each.spec.name == name)
 
     async def _start_and_keep(self, child: Child) -> None:
         try:

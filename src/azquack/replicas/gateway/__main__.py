@@ -38,6 +38,8 @@ async def serve(config: Message, parent: ParentPipe) -> None:
             parent.send("pong")
         elif message["op"] == "state":
             process.learn(message["children"], message["lease"])
+        elif message["op"] == "answer":
+            process.answered(message)
     await process.stop()
     parent.send("stopped")
 

@@ -143,6 +143,10 @@ class GatewayProcess:
         self._replica.learn(children, lease)
         self._nodes.update([*self._replica.nodes(), *self._peers])
 
+    def answered(self, answer: Message) -> None:
+        """Take in what another process of the replica says to a question."""
+        self._replica.questions.learn(answer)
+
     def _who(self) -> Principals:
         if self._config["public"]:
             return principals_for(self._settings, token_source_for(self._settings))

@@ -10,9 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from azquack.catalog.lease.grant import Grant
+from azquack.gateway.ports import Progress
 from azquack.node.address import Access, NodeAddress
 from azquack.process.health import Board
 from azquack.process.pipes import Message
+from azquack.replicas.gateway.questions import Questions
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Replica:
         self._tell = tell
         self._on_demand = on_demand
         self._peers = peers
+        self.questions = Questions(tell)
         self._leased = leased
         self._told = False
         self.grant: Grant | None = None
@@ -84,6 +87,25 @@ class Replica:
         log.warning("ending a node", extra={"node": node, "reason": reason})
         if node not in self._peers:
             self._tell("end", child=node, reason=reason)
+
+    async def interrupt(self, node: str, connection: int) -> bool | None:
+        """Has `node` interrupt what runs in a connection: whether it is there; None where it cannot be done or known.
+
+        A node of a peer is not asked: only its own supervisor reaches its process.
+        """
+        if node in self._peers:
+            return None
+        answer = await self.questions.ask(node, "interrupt", connection=connection)
+        done: bool | None = answer["done"] if answer else None
+        return done
+
+    async def progress(self, node: str, connections: Collection[int]) -> dict[int, Progress]:
+        """How far the statements of these connections of `node` are, of those of which that is known."""
+        if node in self._peers:
+            return {}
+        answer = await self.questions.ask(node, "progress", connections=list(connections))
+        told = answer.get("progress", {}) if answer else {}
+        return {int(connection): Progress(*each) for connection, each in told.items()}
 
     def nodes(self) -> Iterator[NodeAddress]:
         """The nodes that are up."""
@@ -137,7 +159,15 @@ class ReplicaCollector(Collector):
         )
         for child in self._replica.children:
             skipped.add_metric([child["name"]], len(child["report"].get("skipped", [])))
-        yield from (up, restarts, skipped)
+        interrupts = GaugeMetricFamily(
+            "azquack_interrupts_proven",
+            "1 when the node can interrupt one statement; 0 when one that must end ends the node.",
+            labels=["process"],
+        )
+        for child in self._replica.children:
+            if "interrupts" in child["report"]:
+                interrupts.add_metric([child["name"]], child["report"]["interrupts"])
+        yield from (up, restarts, skipped, interrupts)
         grant = self._replica.grant
         yield GaugeMetricFamily(
             "azquack_lease_held",
