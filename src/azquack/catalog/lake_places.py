@@ -118,6 +118,8 @@ def data_in_directory(directory: Path) -> DataPath:
         )
     except OSError as error:
         return DataPath(Seen.UNREADABLE, where, problem=(error.strerror or "").lower())
+    except UnicodeDecodeError:
+        return DataPath(Seen.UNREADABLE, where, problem=f"{lake_id.MARK} in it is damaged")
     return _data(where, text, files)
 
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "sql": Command("sql", USE, "Run SQL in the lake, through the public gateway, and show what comes back."),
     "connect": Command("sql", USE, "Open the stock duckdb shell with the lake attached."),
     "principal": Command("principal", USE, "People, their roles and what is granted to them."),
+    "doctor": Command("doctor", CARE, "Say what is wrong with machine, settings, lake and deployment."),
     "lake": Command("lake", CARE, "Which lake this is: its id, and where it stands."),
     "backup": Command("backup", CARE, "Back the catalog up, list its backups, prove that they work."),
     "restore": Command("backup", CARE, "Put a backup into the place of the catalog, which must be stopped."),

@@ -41,7 +41,7 @@ def show(
 ) -> None:
     """Say what each place of the lake holds, and whether a start would serve it. Exits with 1 when not."""
     lake = site(directory, flags)
-    found = adoption.looked_at(lake.catalog_dir, _places(lake, _lease(lake)))
+    found = adoption.looked_at(lake.catalog_dir, places_with(lake, _lease(lake)))
     verdict = judge(found)
     if as_json:
         print(
@@ -62,7 +62,7 @@ def adopt(directory: DirOption = None, **flags: Any) -> None:
     storage = storage_for(lake.settings) if lake.settings.data_path is not None else None
     with lake.owned():
         lease = _lease(lake)
-        adopted = adoption.adopt(lake.catalog_dir, lease, _places(lake, lease), storage)
+        adopted = adoption.adopt(lake.catalog_dir, lease, places_with(lake, lease), storage)
     print(f"adopted the lake {adopted.lake} as epoch {adopted.epoch}")
 
 
@@ -71,7 +71,7 @@ def create(directory: DirOption = None, **flags: Any) -> None:
     lake = site(directory, flags)
     with lake.owned():
         lease = _lease(lake)
-        found = adoption.looked_at(lake.catalog_dir, _places(lake, lease))
+        found = adoption.looked_at(lake.catalog_dir, places_with(lake, lease))
         created = adoption.create(lake.catalog_dir, lease, found)
     print(f"created the lake {created.lake}")
 
@@ -80,7 +80,8 @@ def _lease(lake: Site) -> Lease:
     return lease_for(lake.settings, "azquack lake")
 
 
-def _places(lake: Site, lease: Lease) -> Places:
+def places_with(lake: Site, lease: Lease) -> Places:
+    """What the places of `lake` hold, and what its `lease` says. Raises `SettingError`."""
     found = catalog.places_of(lake.settings)
     try:
         return replace(found, lease=lease.record())

@@ -98,18 +98,24 @@ class Site:
 
 
 def site(directory: Path | None, flags: Mapping[str, Any]) -> Site:
+    """The lake that `described` names, which is there. Raises `SettingError`, `LakeError`."""
+    lake = described(directory, flags)
+    if lake.directory is not None and not lake.directory.path.is_dir():
+        raise LakeError(
+            f"there is no lake in {lake.directory.path}: give --dir, or set AZQUACK_CATALOG to one that is elsewhere"
+        )
+    return lake
+
+
+def described(directory: Path | None, flags: Mapping[str, Any]) -> Site:
     """The pair in `directory` (the default is ./lake), or what the settings say when they name a catalog.
 
-    Raises `SettingError`, `LakeError`.
+    Whether or not there is one. Raises `SettingError`.
     """
     settings = load(flags).settings
     if directory is None and (settings.catalog or settings.catalog_dir):
         return Site(settings, None)
     lake = LakeDirectory((directory or Path("lake")).resolve())
-    if not lake.path.is_dir():
-        raise LakeError(
-            f"there is no lake in {lake.path}: give --dir, or set AZQUACK_CATALOG to one that is elsewhere"
-        )
     return Site(lake.load(flags).settings, lake)
 
 

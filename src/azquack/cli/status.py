@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 import duckdb
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from azquack.cli.replica_status import is_well, status_of, trouble_of
 from azquack.cli.target import DirOption, target
 from azquack.errors import AzQuackError, LakeError
 from azquack.lake import client
-from azquack.process.health import Health
 from azquack.replicas.local import LakeDirectory
 from azquack.sql import first_line
-
-# Seconds that a replica may take to say how it is.
-TIMEOUT = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -53,32 +46,14 @@ def status(
         "since": running.since,
     }
     for name, url in (("query", running.http_url), ("catalog", running.catalog_http_url)):
-        report[name] = _replica(f"{url}/status")
+        report[name] = status_of(url)
     report["lake"] = _contents(lake)
     if as_json:
         print(json.dumps(report, indent=2))
     else:
         _print_status(report)
-    if not all(_well(report[name]) for name in ("query", "catalog")):
+    if not all(is_well(report[name]) for name in ("query", "catalog")):
         raise typer.Exit(1)
-
-
-def _replica(url: str) -> dict[str, Any]:
-    """What a replica says of itself; no proxy stands before this machine."""
-    try:
-        with build_opener(ProxyHandler({})).open(url, timeout=TIMEOUT) as answer:
-            said: dict[str, Any] = json.load(answer)
-            return said
-    except URLError as error:
-        return {"ready": False, "problem": f"does not answer: {error.reason}"}
-    except (OSError, ValueError) as error:
-        return {"ready": False, "problem": f"does not answer: {error}"}
-
-
-def _well(replica: dict[str, Any]) -> bool:
-    """Whether it is ready and nothing is known to fail; a full disk leaves a replica ready for its readers."""
-    failing = [each for each in replica.get("checks", {}).values() if each["status"] == Health.ERROR]
-    return replica["ready"] and not failing
 
 
 def _contents(lake: LakeDirectory) -> dict[str, Any]:
@@ -92,6 +67,10 @@ def _contents(lake: LakeDirectory) -> dict[str, Any]:
 
 
 def _print_status(report: dict[str, Any]) -> None:
+    # A slow import, which --json has no need of.
+    from rich.console import Console
+    from rich.table import Table
+
     out = Console(soft_wrap=True, highlight=False)
     out.print(
         f"[bold]{report['uri']}[/]  up since {report['since']}  (pid {report['pid']}, {report['dir']})\n"
@@ -107,7 +86,7 @@ def _print_status(report: dict[str, Any]) -> None:
             f"duckdb {replica.get('versions', {}).get('duckdb', '?')}",
         )
     out.print(table)
-    trouble = [f"{name}: {each}" for name in ("query", "catalog") for each in _trouble(report[name])]
+    trouble = [f"{name}: {each}" for name in ("query", "catalog") for each in trouble_of(report[name])]
     if trouble:
         # Whole lines, for a column of a table would break them.
         out.print("\n[red]trouble[/]")
@@ -116,13 +95,3 @@ def _print_status(report: dict[str, Any]) -> None:
     lake = report["lake"]
     text = lake.get("problem") or ", ".join(f"{value:,} {name}" for name, value in lake.items())
     out.print(f"\nlake: {text}")
-
-
-def _trouble(replica: dict[str, Any]) -> list[str]:
-    """What is not well, one message for each."""
-    if problem := replica.get("problem"):
-        return [problem]
-    checks = replica.get("checks", {}).items()
-    return [
-        f"{name}: {each['detail'] or each['status']}" for name, each in checks if each["status"] != Health.OK
-    ]

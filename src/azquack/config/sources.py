@@ -64,10 +64,11 @@ def load(
 
     A flag that is None counts as not given. `defaults` stand in for those of the table, `fixed` is what the caller
     leaves no choice in; both are of `origin`. Raises `SettingError`, naming the setting, its value unless it is
-    secret, and what is allowed.
+    secret, and what is allowed; of several mistakes the first.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
-    _refuse_unknown(os.environ)
+    for unknown in _unknown(os.environ):
+        raise SettingError(unknown)
     sources: dict[str, PydanticBaseSettingsSource] = {
         "environment": EnvSettingsSource(_Names),
         ".env": DotEnvSettingsSource(_Names, env_file=env_file),
@@ -87,10 +88,21 @@ def load(
     try:
         return Loaded(Settings.model_validate(values), origins)
     except ValidationError as error:
-        raise SettingError(_sentence(error)) from None
+        raise SettingError(next(_sentences(error))) from None
 
 
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
+def mistakes(env_file: Path | None = Path(".env")) -> list[str]:
+    """Every mistake in the environment and `env_file`, each as the sentence that `load` would end with."""
+    values = DotEnvSettingsSource(_Names, env_file=env_file)() | EnvSettingsSource(_Names)()
+    try:
+        Settings.model_validate(values)
+        wrong: list[str] = []
+    except ValidationError as error:
+        wrong = list(_sentences(error))
+    return [*_unknown(os.environ), *wrong]
+
+
+def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     for variable in environ:
         if not variable.startswith(PREFIX) or variable.startswith(FOREIGN):
             continue
@@ -98,17 +110,18 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
         if name not in Settings.model_fields:
             near = difflib.get_close_matches(name, Settings.model_fields, 1)
             hint = f"; did you mean {PREFIX}{near[0].upper()}?" if near else ""
-            raise SettingError(f"{variable} is no setting of AzQuack{hint}")
+            yield f"{variable} is no setting of AzQuack{hint}"
 
 
-def _sentence(error: ValidationError) -> str:
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "?"
-    field = Settings.model_fields.get(name)
-    if field is None:
-        near = difflib.get_close_matches(name, Settings.model_fields, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{PREFIX}{name.upper()} is no setting of AzQuack{hint}"
-    secret = "Secret" in str(field.annotation) or name == "storage_options"
-    value = "" if secret else f" is {str(first['input'])!r}, which is no value for it"
-    return f"{PREFIX}{name.upper()}{value}: {first['msg'].removeprefix('Value error, ')}"
+def _sentences(error: ValidationError) -> Iterator[str]:
+    for each in error.errors():
+        name = str(each["loc"][0]) if each["loc"] else "?"
+        field = Settings.model_fields.get(name)
+        if field is None:
+            near = difflib.get_close_matches(name, Settings.model_fields, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            yield f"{PREFIX}{name.upper()} is no setting of AzQuack{hint}"
+            continue
+        secret = "Secret" in str(field.annotation) or name == "storage_options"
+        value = "" if secret else f" is {str(each['input'])!r}, which will not do"
+        yield f"{PREFIX}{name.upper()}{value}: {each['msg'].removeprefix('Value error, ')}"

@@ -18,7 +18,7 @@ from azquack.errors import StartError
 
 # Two wheels name their file by an alias of the name under which DuckDB looks for it.
 _FILE_NAMES = {"postgres": "postgres_scanner", "sqlite": "sqlite_scanner"}
-_NAMES = ("httpfs", "quack", "ducklake", "azure", "aws", "postgres", "sqlite")
+NAMES = ("httpfs", "quack", "ducklake", "azure", "aws", "postgres", "sqlite")
 
 
 def file_of(name: str) -> Path:
@@ -40,7 +40,7 @@ def link_all(directory: Path) -> None:
     assert row is not None
     folder = directory / f"v{duckdb.__version__}" / str(row[0])
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _NAMES:
+    for name in NAMES:
         link = folder / f"{_FILE_NAMES.get(name, name)}.duckdb_extension"
         if not link.exists():
             link.symlink_to(file_of(name))
@@ -62,4 +62,4 @@ def program() -> Path:
 
 def versions() -> dict[str, str]:
     """DuckDB's version and those of the extensions' wheels."""
-    return {"duckdb": duckdb.__version__} | {name: version(f"duckdb-extension-{name}") for name in _NAMES}
+    return {"duckdb": duckdb.__version__} | {name: version(f"duckdb-extension-{name}") for name in NAMES}

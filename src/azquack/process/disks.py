@@ -53,9 +53,7 @@ class Room(Collector):
         Blocks for as long as the disks do.
         """
         for name, path in self._places.items():
-            what, failing = _PLACES[name]
-            found = shortage(path)
-            problem = f"{what} {path} {found}: {failing}" if found else ""
+            problem = problem_at(name, path)
             if problem and not self._problems[name]:
                 log.warning("%s", problem)
             elif self._problems[name] and not problem:
@@ -82,6 +80,13 @@ class Room(Collector):
         for name, problem in self._problems.items():
             full.add_metric([name], bool(problem))
         yield full
+
+
+def problem_at(name: str, path: Path) -> str:
+    """What is wrong with the directory `path`, the place `name` of a replica, and what fails by it; '' when well."""
+    what, failing = _PLACES[name]
+    found = shortage(path)
+    return f"{what} {path} {found}: {failing}" if found else ""
 
 
 def shortage(path: Path) -> str:

@@ -18,6 +18,7 @@ from azquack.gateway.metrics import Metrics
 from azquack.gateway.quack.app import Gateway
 from azquack.http import HttpServer, Timeouts
 from azquack.http.listening import listening_socket
+from azquack.process import certificates
 
 BACKLOG = 2048
 EVERYBODY = ("0.0.0.0/0", "::/0")
@@ -253,12 +254,11 @@ def _without_port(host: str) -> str:
 def _tls(where: Listening) -> ssl.SSLContext | None:
     if where.certificate is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(where.certificate, where.key)
-        if where.client_ca is not None:
+    context = certificates.load(where.certificate, where.key)
+    if where.client_ca is not None:
+        try:
             context.load_verify_locations(where.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise StartError(f"the gateway's TLS files cannot be used: {error.strerror or error}") from None
+        except (OSError, ssl.SSLError) as error:
+            raise StartError(f"the gateway's TLS files cannot be used: {error.strerror or error}") from None
+        context.verify_mode = ssl.CERT_REQUIRED
     return context

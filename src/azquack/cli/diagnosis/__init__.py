@@ -1,0 +1,1 @@
+"""What `azquack doctor` looks at: the machine, the settings, the lake, the deployment."""
