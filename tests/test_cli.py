@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pty
+import re
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from azquack import __version__
@@ -70,7 +77,7 @@ NEEDS = {
     ("--help",): set[str](),
     ("sql", "--dir", "nowhere", "SELECT 1"): {"duckdb", "pydantic"},
     ("connect", "--dir", "nowhere"): {"duckdb", "pydantic"},
-    ("status", "--dir", "nowhere"): {"duckdb", "pydantic", "rich"},
+    ("status", "--dir", "nowhere"): {"duckdb", "pydantic"},
 }
 
 
@@ -88,6 +95,110 @@ def test_a_command_imports_what_it_needs_alone(arguments: tuple[str, ...], tmp_p
     assert loaded & HEAVY <= NEEDS[arguments]
     # 400 by Python, typer and the standard library; each further hundred is some 20 ms.
     assert len(loaded) < 400 + 350 * len(NEEDS[arguments])
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command that does something, and not only holds others, with its words."""
+
+    def below(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+        names = command.list_commands(None) if hasattr(command, "list_commands") else ()
+        for name in names:
+            yield from below(f"{words} {name}".strip(), command.get_command(None, name))
+        if not names:
+            yield words, command
+
+    yield from below("", typer.main.get_command(application()))
+
+
+# What each of these prints is no fact: nothing, a token for a pipe, one line of JSON already, a whole program, rows.
+NO_FACTS = {
+    "down", "connect", "serve", "sql", "backup forget", "principal add", "principal rotate", "principal revoke",
+    "principal grant", "principal ungrant",
+}  # fmt: skip
+
+
+def test_every_command_that_prints_facts_has_json() -> None:
+    without = {
+        words for words, command in commands() if not any("--json" in each.opts for each in command.params)
+    }
+    assert without <= NO_FACTS
+
+
+def test_every_help_says_what_the_command_and_each_flag_does() -> None:
+    for words, command in commands():
+        assert command.help, words
+        for each in command.params:
+            assert getattr(each, "hidden", False) or each.help, f"{words} {each.name}"
+
+
+def completes(shell: str, action: str, **asked: str) -> str:
+    """What the program itself says to `shell`, which asks it by these variables."""
+    program = Path(sys.executable).parent / "azquack"
+    env = os.environ | {"_AZQUACK_COMPLETE": f"{action}_{shell}", **asked}
+    return subprocess.run([program], capture_output=True, text=True, timeout=60, check=False, env=env).stdout
+
+
+COMPLETED = [
+    ("azquack st", "status"),
+    ("azquack backup v", "verify"),
+    ("azquack doctor --js", "--json"),
+    ("azquack sql --format pa", "parquet"),
+]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(("line", "expected"), COMPLETED, ids=lambda each: each.rpartition(" ")[2])
+def test_a_shell_completes_commands_flags_and_values(shell: str, line: str, expected: str) -> None:
+    said = completes(
+        shell, "complete", COMP_WORDS=line, COMP_CWORD=str(len(line.split()) - 1),
+        _TYPER_COMPLETE_ARGS=line, _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )  # fmt: skip
+    assert re.search(rf"(?<![\w-]){re.escape(expected)}\b", said), said
+
+
+# In each shell: its completion is loaded, and asked for what `azquack back` may become.
+IN_SHELL = {
+    "bash": 'eval "$SCRIPT"; COMP_WORDS=(azquack back) COMP_CWORD=1; '
+    "_azquack_completion azquack; echo ${COMPREPLY[*]}",
+    "fish": 'echo "$SCRIPT" | source; complete --do-complete "azquack back"',
+    # Without a terminal zsh completes nothing: what it would call is defined, and parsed.
+    "zsh": 'autoload -U compinit; compinit -u; eval "$SCRIPT"; (( $+functions[_azquack_completion] )) && echo backup',
+}
+
+
+@pytest.mark.parametrize("shell", IN_SHELL)
+def test_the_shell_itself_takes_the_completion(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    script = completes(shell, "source")
+    finished = subprocess.run(
+        [shell, "-c", IN_SHELL[shell]],
+        capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path,
+        env=os.environ | {"PATH": path, "SCRIPT": script, "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert "backup" in finished.stdout
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_a_terminal_shows_colours_unless_no_color_is_set(colours: bool, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    env = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"TERM": "xterm-256color"} | ({} if colours else {"NO_COLOR": "1"})
+    with subprocess.Popen(
+        [sys.executable, "-m", "azquack", "doctor", "--uri", "quack:localhost:1"],
+        stdout=theirs, stderr=theirs, stdin=theirs, cwd=tmp_path, env=env,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        # The kernel ends it with an error once the process has gone.
+        with suppress(OSError):
+            while read := os.read(ours, 4096):
+                shown += read
+        assert process.wait(60) == 1
+    os.close(ours)
+    assert b"gateway" in shown
+    assert (re.search(rb"\x1b\[[\d;]*3\d[;m]", shown) is not None) is colours
 
 
 def test_the_version_is_said(tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def restore(
     directory: DirOption = None,
     lake_name: LakeOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
     **flags: Any,
 ) -> None:
     """Put a backup into the place of the catalog, which must be stopped; the old file is kept beside it."""
@@ -142,11 +143,15 @@ def restore(
     backups = _backups(lake, lake_name)
     wanted = _wanted(backups, _time(at) if at else _time(lake.settings.restore_at, "AZQUACK_RESTORE_AT"))
     with lake.owned():
-        print(f"restoring snapshot {wanted.snapshot} of {wanted.time:%Y-%m-%d %H:%M:%S} UTC", flush=True)
+        if not as_json:
+            print(f"restoring snapshot {wanted.snapshot} of {wanted.time:%Y-%m-%d %H:%M:%S} UTC", flush=True)
         if not yes and epochs.newest(lake.catalog_dir).exists():
-            typer.confirm(f"replace the catalog in {lake.catalog_dir}?", abort=True)
+            typer.confirm(f"replace the catalog in {lake.catalog_dir}?", abort=True, err=True)
         restored, kept = _restore(lake, backups, wanted)
-    print(f"restored {restored}" + (f"; the old file is {kept}" if kept else ""))
+    if as_json:
+        print(json.dumps(_row(wanted) | {"restored": str(restored), "kept": str(kept) if kept else None}))
+    else:
+        print(f"restored {restored}" + (f"; the old file is {kept}" if kept else ""))
 
 
 def _restore(lake: Site, backups: Backups, wanted: Manifest) -> tuple[Path, Path | None]:

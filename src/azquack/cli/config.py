@@ -26,6 +26,9 @@ DirOption = Annotated[
 ]
 
 
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
 class Format(StrEnum):
     """How a list is shown."""
 
@@ -45,6 +48,7 @@ def config(
     format: Annotated[Format, typer.Option(help="How to show them.")] = Format.TABLE,
     env_file: EnvFile = Path(".env"),
     directory: DirOption = None,
+    as_json: JsonOption = False,
     **flags: Any,
 ) -> None:
     """Show the effective settings and where each came from, secrets masked: a replica's, or with --dir a pair's.
@@ -60,7 +64,7 @@ def config(
     else:
         loaded = load(given, env_file=env_file)
     rows = list(loaded.rows())
-    if format is Format.JSON:
+    if as_json or format is Format.JSON:
         print(
             json.dumps({name: {"value": value, "origin": origin} for name, value, origin in rows}, indent=2)
         )
@@ -71,7 +75,9 @@ def config(
     Console(soft_wrap=True).print(table)
 
 
-def preview(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags: Any) -> None:
+def preview(
+    role: RoleArgument = None, env_file: EnvFile = Path(".env"), as_json: JsonOption = False, **flags: Any
+) -> None:
     """Print every statement that a node would run at start, secrets masked."""
     settings = load({"role": role, **flags}, env_file=env_file).settings
     tokens = token_source_for(settings)
@@ -86,5 +92,8 @@ def preview(role: RoleArgument = None, env_file: EnvFile = Path(".env"), **flags
             raise SettingError(
                 "AZQUACK_ROLE is not set: run azquack preview catalog or azquack preview query"
             )
-    for config in configs:
-        print(config.script())
+    if as_json:
+        print(json.dumps({each.name: each.script().splitlines() for each in configs}, indent=2))
+        return
+    for each in configs:
+        print(each.script())

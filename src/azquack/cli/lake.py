@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +24,7 @@ GROUPS = ("Lake", "Care", "Storage")
 DirOption = Annotated[
     Path | None, typer.Option("--dir", help="The lake directory of a pair on this machine. Default: lake.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     directory: DirOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
     **flags: Any,
 ) -> None:
     """Say what each place of the lake holds, and whether a start would serve it. Exits with 1 when not."""
@@ -56,24 +57,25 @@ def show(
         raise typer.Exit(1)
 
 
-def adopt(directory: DirOption = None, **flags: Any) -> None:
+def adopt(directory: DirOption = None, as_json: JsonOption = False, **flags: Any) -> None:
     """Say that the catalog here is the lake, where its places do not agree; it must be stopped."""
     lake = site(directory, flags)
     storage = storage_for(lake.settings) if lake.settings.data_path is not None else None
     with lake.owned():
         lease = _lease(lake)
         adopted = adoption.adopt(lake.catalog_dir, lease, places_with(lake, lease), storage)
-    print(f"adopted the lake {adopted.lake} as epoch {adopted.epoch}")
+    sentence = f"adopted the lake {adopted.lake} as epoch {adopted.epoch}"
+    print(json.dumps(asdict(adopted)) if as_json else sentence)
 
 
-def create(directory: DirOption = None, **flags: Any) -> None:
+def create(directory: DirOption = None, as_json: JsonOption = False, **flags: Any) -> None:
     """Begin a new, empty lake where a start refuses to, because the lease knows of an earlier one."""
     lake = site(directory, flags)
     with lake.owned():
         lease = _lease(lake)
         found = adoption.looked_at(lake.catalog_dir, places_with(lake, lease))
         created = adoption.create(lake.catalog_dir, lease, found)
-    print(f"created the lake {created.lake}")
+    print(json.dumps(asdict(created)) if as_json else f"created the lake {created.lake}")
 
 
 def _lease(lake: Site) -> Lease:
