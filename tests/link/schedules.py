@@ -11,9 +11,11 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import duckdb
 
+from azquack.catalog.link.moves import MOVED
 from azquack.catalog.link.questions import UNCOUNTED
 from azquack.catalog.link.statements import MIXED
 
@@ -71,7 +73,15 @@ WEIGHTS = {
     "add_column": 0.4, "widen": 0.2, "partition": 0.3, "unpartition": 0.2, "sort": 0.2, "comment": 0.2,
 }  # fmt: skip
 # What may be refused besides a conflict; each leaves the lake as it was.
-REFUSALS = ("conflict", "was updated multiple times", "does not exist", "not both")
+REFUSALS = (
+    "conflict",
+    "was updated multiple times",
+    "does not exist",
+    "not both",
+    "ALTER on a table with transaction-local inlined data",
+    # A rewrite where small inserts are older than a column: known-limits.md.
+    "Failed to read inlined-data aggregates",
+)
 
 # What puts rows into other files, in snapshots that are over as well.
 MOVES = frozenset({"flush", "merge", "rewrite"})
@@ -173,7 +183,7 @@ class Run:
         try:
             self._sessions[step.session].execute(text).fetchall()
         except duckdb.Error as error:
-            if not any(sign in str(error) for sign in (MIXED, UNCOUNTED, *REFUSALS)):
+            if not any(sign in str(error) for sign in (MIXED, UNCOUNTED, MOVED, *REFUSALS)):
                 raise Wrong(f"{step}: {error}") from None
             self.refused += 1
             return False
@@ -232,8 +242,10 @@ class Run:
         if expected is None or (view is not None and view.uncertain):
             return
         session = self._sessions[number]
-        found: Rows = Counter(session.execute(f"SELECT k, v, g FROM {self._table}").fetchall())
-        count = self._count(session)
+        rows = self._seen(session, "k, v, g")
+        found: Rows = expected if rows is None else Counter(rows)
+        counts = None if rows is None else self._seen(session, "count(*)")
+        count = None if counts is None else int(counts[0][0])
         if count is None and view is not None:
             # The transaction is at its end with that.
             session.execute("ROLLBACK")
@@ -246,15 +258,14 @@ class Run:
         if count not in (None, expected.total()):
             raise Wrong(f"after {after} session {number} counts {count} of {expected.total()} rows")
 
-    def _count(self, session: duckdb.DuckDBPyConnection) -> int | None:
-        """What the catalog says without a look at the files; None where it says that it does not know."""
+    def _seen(self, session: duckdb.DuckDBPyConnection, what: str) -> list[tuple[Any, ...]] | None:
+        """What `session` reads; None where its transaction is told that the rows have moved since it began."""
         try:
-            [(count,)] = session.execute(f"SELECT count(*) FROM {self._table}").fetchall()
+            return session.execute(f"SELECT {what} FROM {self._table}").fetchall()
         except duckdb.Error as error:
-            if UNCOUNTED in str(error):
+            if UNCOUNTED in str(error) or MOVED in str(error):
                 return None
             raise
-        return int(count)
 
 
 def _some(rows: Rows) -> str:

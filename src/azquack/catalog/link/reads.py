@@ -10,10 +10,12 @@ none of the tables of a read, the answer holds for the new snapshot as well.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from azquack.catalog.link.catalog import Catalog, Counters, Hold, Session
 from azquack.catalog.link.commits import read
+from azquack.catalog.link.moves import Moves, Subject, guarded, lists_files, newest_snapshot, subject_of
 from azquack.catalog.link.statements import is_of_snapshot, tables_of
 from azquack.errors import WireError
 from azquack.quack import wire
@@ -21,6 +23,8 @@ from azquack.quack import wire
 MOST_BYTES = 32 << 20
 # What another node expires or cleans up takes away no newer snapshot: forget even a quiet lake now and then.
 LONGEST = 60.0
+# Seconds after which a snapshot that was the newest may be expired, and its rows moved.
+AT_ONCE = 0.1
 # An answer that has to be fetched in parts cannot be given twice; with fewer chunks per part it might be one.
 WHOLE_CHUNKS = 1024
 
@@ -57,6 +61,8 @@ class Reads:
         self._counters = counters
         self._snapshot: _Snapshot | None = None
         self._since = 0.0
+        self._moves = Moves()
+        self._asked = -math.inf
         self._carried: _Carried | None = None
         self._known: dict[str, _Answer] = {}
         self._unproven: dict[str, _Answer] = {}
@@ -65,8 +71,7 @@ class Reads:
 
     async def newest(self, sql: str, hold: Hold, query_id: int | None) -> tuple[bytes, Session]:
         """The answer to DuckLake's question for the newest snapshot, always the catalog's own."""
-        now = asyncio.get_running_loop().time
-        asked = now()
+        asked = asyncio.get_running_loop().time()
         content, session = await read(self._catalog, sql, hold, query_id)
         try:
             newest = wire.parse_bigints(content)[0]
@@ -75,6 +80,7 @@ class Reads:
             return content, session
         # The end of the answer is the id of the result, new each time.
         snapshot = _Snapshot(self._catalog.generation, newest, content[: content.rfind(b"\xff\xff\x05\x00")])
+        self._asked = max(self._asked, asked)
         if snapshot != self._snapshot or asked - self._since > LONGEST:
             carried = self._carried
             self.forget()
@@ -94,11 +100,26 @@ class Reads:
 
     async def answer(self, sql: str, hold: Hold, query_id: int | None) -> tuple[bytes, Session]:
         """The answer to a read, from memory where that is known to be right."""
+        now, subject = asyncio.get_running_loop().time, subject_of(sql)
+        if subject is not None and self._moves.is_over(subject, now()):
+            self._moves.end(subject)
+            self.forget()
         if known := self._known.get(sql):
             self._counters.cached += 1
-            return known.content, known.session
+            content, session = known.content, known.session
+        else:
+            content, session = await self._asked_for(sql, subject, hold, query_id)
+        if subject is not None:
+            self._moves.told(subject, now())
+        return content, session
+
+    async def _asked_for(
+        self, sql: str, subject: Subject | None, hold: Hold, query_id: int | None
+    ) -> tuple[bytes, Session]:
+        """The catalog's answer, which is kept where it holds for the snapshot."""
         snapshot = self._snapshot
-        content, session = await read(self._catalog, sql, hold, query_id)
+        text = sql if subject is None else await self._guarded(sql, subject, hold)
+        content, session = await read(self._catalog, text, hold, query_id)
         if snapshot is not None and is_of_snapshot(sql) and await self._answers_are_whole(hold):
             self._bytes += len(content)
             if self._bytes > MOST_BYTES:
@@ -107,6 +128,23 @@ class Reads:
                 at = asyncio.get_running_loop().time()
                 self._unproven[sql] = _Answer(content, session, at)
         return content, session
+
+    async def _guarded(self, sql: str, subject: Subject, hold: Hold) -> str:
+        """`sql`, which fails where it would not fit to what was answered about `subject` before."""
+        since = self._moves.since(subject)
+        if since is None and not lists_files(sql):
+            # Whoever asks this was told of the files, longer ago than is remembered.
+            return guarded(sql, subject, subject.snapshot)
+        if since is None:
+            newest, age = self._snapshot, asyncio.get_running_loop().time() - self._asked
+            if newest is not None and newest.id == subject.snapshot and age <= AT_ONCE:
+                # Nothing was answered before, and the snapshot was there a moment ago.
+                self._moves.begin(subject, newest.id)
+                return sql
+            content, _ = await read(self._catalog, newest_snapshot(sql), hold)
+            since = wire.parse_bigints(content)[0]
+            self._moves.begin(subject, since)
+        return guarded(sql, subject, since)
 
     def committed(self, snapshot: int, text: str, sent: float) -> None:
         """Keeps what `text`, the transaction with which this node made `snapshot`, cannot have changed.

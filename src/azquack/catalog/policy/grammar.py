@@ -85,7 +85,10 @@ class Grammar:
                 lines.append(line)
         rules = Rules(sections.pop("rules"))
         return Grammar(
-            {name: tuple(Form(rules, line) for line in sections[name]) for name in ("read", "write", "own")},
+            {
+                name: tuple(Form(rules, line) for line in sections[name])
+                for name in ("read", "guard", "write", "own")
+            },
             tuple(_steps(rules, sections["commit"])),
             tuple(Step((Form(rules, line),), must=True) for line in sections["create"]),
         )

@@ -27,6 +27,7 @@ _SESSION = re.compile(r"(?:BEGIN(?: TRANSACTION(?: READ ONLY)?)?|COMMIT|ROLLBACK
 _BEGIN = re.compile(r"\s*BEGIN;")
 _BETWEEN = re.compile(r"[ \t\n]*+(?:;[ \t\n;]*+|\Z)")
 _COMMIT = re.compile(r"COMMIT;?\s*\Z")
+_GUARDED = "SELECT * EXCLUDE (moved) FROM (FROM ("
 _SNAPSHOT = re.compile(r'\s*INSERT INTO "main"\.ducklake_snapshot VALUES')
 _CREATE = re.compile(r'\s*CREATE TABLE "main"\.ducklake_metadata\(')
 
@@ -59,6 +60,7 @@ class CatalogPolicy:
     def __init__(self) -> None:
         grammar = Grammar.load()
         self._singles = [(kind.upper(), grammar.sections[kind]) for kind in ("read", "own")]
+        self._guards = grammar.sections["guard"]
         self._writes = grammar.sections["write"]
         self._commit, self._create = grammar.commit, grammar.create
         self._repairs = frozenset(repair for rule in METADATA for repair in rule.repair)
@@ -72,14 +74,20 @@ class CatalogPolicy:
             return Verdict(True, "SESSION")
         if sql[at:] in self._repairs:
             return Verdict(True, "OWN")
+        guarded = sql.startswith(_GUARDED, at)
+        at += len(_GUARDED) if guarded else 0
         furthest, head = at, head_of(sql[at : at + HEAD])
         for kind, forms in self._singles:
             for form in forms:
                 if head.startswith(form.head) and (end := form.match(sql, at)) >= 0:
-                    if _ends(sql, end):
+                    if kind == "READ" and self._is_guarded(sql, end) if guarded else _ends(sql, end):
                         return Verdict(True, kind)
                     furthest = max(furthest, end)
-        return self._batch(sql, furthest)
+        return _refused(furthest) if guarded else self._batch(sql, furthest)
+
+    def _is_guarded(self, sql: str, at: int) -> bool:
+        """Whether the end of a question at `at` is followed by the condition of the catalog link, and nothing else."""
+        return any((end := form.match(sql, at)) >= 0 and _ends(sql, end) for form in self._guards)
 
     def check_append(self, principal: object, schema: str, table: str) -> Verdict:
         """Nobody appends to a catalog natively."""
