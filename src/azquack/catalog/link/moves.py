@@ -16,8 +16,8 @@ from azquack.patterns import re
 from azquack.sql import literal
 
 MOVED = (
-    "Rows of this table were put into other files while it was read, so what is read now does not fit to what was read "
-    "before: roll back and run it again"
+    "Transaction conflict - rows of this table were put into other files while it was read, so what is read now does "
+    "not fit to what was read before: roll back and run it again"
 )
 # The words of `ducklake_snapshot_changes` for what moves the rows of a table.
 MOVING = ("inline_flush", "merge_adjacent", "rewrite_delete")
