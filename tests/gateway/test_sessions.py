@@ -227,12 +227,13 @@ def test_a_wrong_token_is_refused(start_node: StartNode, start_gateway: StartGat
         Client(gateway.port, "no such token")
 
 
-def test_a_client_of_a_later_quack_is_told_which_duckdb_to_use(
+def test_a_client_of_another_quack_is_told_which_duckdb_to_use(
     start_node: StartNode, start_gateway: StartGateway
 ) -> None:
     gateway = start_gateway(start_node("n1"))
-    later = wire.connection_request(wire.ConnectionRequest(ANN, "v2.0.0", "linux_amd64", 3, 3))
-    assert "use DuckDB 1.5" in refused(gateway.port, later)
+    for lowest, highest in ((2, 2), (4, 9)):
+        other = wire.connection_request(wire.ConnectionRequest(ANN, "v9.0.0", "linux_amd64", lowest, highest))
+        assert "Quack 1 (DuckDB 1.5.3 and later) and Quack 3 (DuckDB 2.x)" in refused(gateway.port, other)
 
 
 def test_an_error_of_the_node_reaches_the_client_as_it_is(

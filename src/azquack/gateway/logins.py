@@ -64,16 +64,16 @@ class Logins:
         self._failures = Failures(limits.failed_logins, limits.failed_login_seconds)
 
     async def enter(
-        self, caller: Caller, request: wire.ConnectionRequest, number: int | None = None
+        self, caller: Caller, request: wire.ConnectionRequest, number: int | None = None, heartbeat: int = 0
     ) -> tuple[Session, bytes]:
         """A session for whoever has the token of `request`, and what the client is to be answered.
 
-        Raises `Refusal`.
+        `heartbeat` as in `Ticket`. Raises `Refusal`.
         """
         principal = await self.authenticate(caller.address, request.token)
         caller.vouch()
         self._sessions.admit(principal)
-        session, answer = await self._open(principal, request, number)
+        session, answer = await self._open(principal, request, number, heartbeat)
         if self._audit is not None:
             facts = {"address": caller.address, "client": request.version}
             self._audit.finish(self._audit.start(**about(session), kind="login", **facts), "ok")
@@ -91,7 +91,7 @@ class Logins:
         return principal
 
     async def _open(
-        self, principal: Principal, request: wire.ConnectionRequest, number: int | None
+        self, principal: Principal, request: wire.ConnectionRequest, number: int | None, heartbeat: int
     ) -> tuple[Session, bytes]:
         """Logs in at the least busy node; a login may be tried at the next node, since it changes nothing."""
         access: Access = "read" if self._read_only or principal.role == "reader" else "write"
@@ -111,7 +111,7 @@ class Logins:
             finally:
                 node.running -= 1
             session = self._sessions.open(
-                principal, node, header.connection_id, request.version[:CLIENT_LENGTH]
+                principal, node, header.connection_id, request.version[:CLIENT_LENGTH], heartbeat
             )
             return session, wire.with_connection_id(answer, header, session.connection_id)
         if self._replica.standby:

@@ -34,7 +34,8 @@ BLOCK = 64
 class Ticket:
     """A sealed id says: the session `inner` on `node` is `principal`'s, until `expires` (Unix seconds).
 
-    `client` is the version that the client gave at its login, such as `v1.5.5`.
+    `client` is the version that the client gave at its login, such as `v1.5.5`; `heartbeat` the seconds after which a
+    client of Quack 3 that says nothing is gone, 0 for one of Quack 1.
     """
 
     inner: str
@@ -44,6 +45,7 @@ class Ticket:
     fingerprint: str
     expires: float | None
     client: str = ""
+    heartbeat: int = 0
 
 
 class Seal:

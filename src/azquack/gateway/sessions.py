@@ -85,10 +85,17 @@ class Sessions:
                 f"{principal.name} has too many open sessions: DETACH one, or try again in a moment",
             )
 
-    def open(self, principal: Principal, node: Node, inner: str, client: str) -> Session:
-        """A new session, and the sealed id for its client, which said at its login that it is `client`."""
+    def open(self, principal: Principal, node: Node, inner: str, client: str, heartbeat: int = 0) -> Session:
+        """A new session, and the sealed id for its client; `client` and `heartbeat` as in `Ticket`."""
         ticket = Ticket(
-            inner, node.name, principal.name, principal.role, principal.fingerprint, principal.expires, client
+            inner,
+            node.name,
+            principal.name,
+            principal.role,
+            principal.fingerprint,
+            principal.expires,
+            client,
+            heartbeat,
         )
         session = self._note(self._seal.close(ticket), ticket, principal, node)
         session.plain = True

@@ -25,6 +25,7 @@ from azquack.gateway.pipeline import Services
 from azquack.gateway.ports import NoReplica, Policy, Principals, Replica
 from azquack.gateway.quack.native_names import NativeNames
 from azquack.gateway.quack.statements import Statements
+from azquack.gateway.quack3.app import Quack3
 from azquack.gateway.relay import Relay
 from azquack.gateway.results import Results
 from azquack.gateway.routing import Nodes
@@ -35,7 +36,7 @@ from azquack.gateway.transactions import Transactions
 from azquack.gateway.verdicts import Verdicts
 from azquack.gateway.writes import Writes
 from azquack.http import Exchange
-from azquack.quack import wire
+from azquack.quack import wire, wire3
 
 if TYPE_CHECKING:
     from azquack.gateway.views import LakeViews
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KINDS = wire.MessageType
+# What clients send within a session, of either version.
+SENT = frozenset((KINDS.PREPARE, KINDS.FETCH, KINDS.APPEND, KINDS.DISCONNECT)) | {
+    wire3.Kind.FINALIZE, wire3.Kind.CANCEL, wire3.Kind.ACKNOWLEDGEMENT, wire3.Kind.HEARTBEAT,
+}  # fmt: skip
+NOT_QUACK = (
+    "Unsupported Quack version: this server speaks Quack 1 (DuckDB 1.5.3 and later) and Quack 3 (DuckDB 2.x)"
+)
 TEXT = b"text/plain; charset=utf-8"
 
 
@@ -126,6 +134,12 @@ class Gateway:
         self._statements = Statements(
             services, execution, limit, NativeNames() if mode.native_names else None
         )
+        # A catalog's one client is our own link, which speaks Quack 1.
+        self._quack3 = None
+        if mode.native_names:
+            self._quack3 = Quack3(
+                self._logins, self.sessions, services, execution, limit, replica, alone=mode.alone
+            )
         self.metrics.running.set_function(lambda: slots.running)
         self.metrics.queued.set_function(lambda: slots.waiting)
 
@@ -154,18 +168,19 @@ class Gateway:
             kind = header.type.name
             if header.type is KINDS.CONNECTION_REQUEST:
                 await self._login(exchange, header)
-            elif header.type in (KINDS.PREPARE, KINDS.FETCH, KINDS.APPEND, KINDS.DISCONNECT):
-                session = self.sessions.find(header.connection_id)
+            else:
+                session = self._session(header)
                 exchange.vouch()
                 async with self._traffic.hold(session, exchange.length or 0):
                     outcome = (await self._answer(exchange, session, header)).word
-            else:
-                raise Refusal("type", f"A client does not send {kind}")
         except Refusal as refusal:
             outcome = "refused"
             what = "login" if kind == KINDS.CONNECTION_REQUEST.name else kind.lower()
             self._traffic.refused(refusal, what, exchange.address, session)
-            await exchange.refuse(refusal)
+            if session is not None and session.ticket.heartbeat and self._quack3 is not None:
+                await self._quack3.refuse(exchange, refusal)
+            else:
+                await exchange.refuse(refusal)
         except ClientGone:
             outcome = "gone"
         except Exception:
@@ -180,14 +195,39 @@ class Gateway:
             seconds = time.perf_counter() - began
             self.metrics.request(kind, outcome, seconds, exchange.received, exchange.sent)
 
-    async def _header(self, exchange: Exchange) -> wire.Header:
+    async def _header(self, exchange: Exchange) -> wire.Header | wire3.Header:
+        prefix = await exchange.prefix()
         try:
-            return wire.parse_header(await exchange.prefix())
+            return wire.parse_header(prefix)
         except WireError:
-            raise Refusal("unreadable", NOT_QUACK_1) from None
+            if self._quack3 is None:
+                raise Refusal("unreadable", NOT_QUACK_1) from None
+        try:
+            return wire3.parse_header(prefix)
+        except WireError:
+            raise Refusal("unreadable", NOT_QUACK) from None
 
-    async def _login(self, exchange: Exchange, header: wire.Header) -> None:
+    def _session(self, header: wire.Header | wire3.Header) -> Session:
+        if header.type not in SENT:
+            raise Refusal("type", f"A client does not send {header.type.name}")
+        if self._quack3 is not None:
+            self._quack3.check(header.connection_id)
+        session = self.sessions.find(header.connection_id)
+        if session.ticket.heartbeat == 0 and isinstance(header, wire3.Header):
+            raise Refusal("unreadable", f"A session of Quack 1 does not know {header.type.name}")
+        return session
+
+    async def _login(self, exchange: Exchange, header: wire.Header | wire3.Header) -> None:
         message = await exchange.whole(self.limits.login_bytes)
+        if self._quack3 is not None:
+            try:
+                login = wire3.parse_login(message)
+            except WireError:
+                raise Refusal("unreadable", NOT_QUACK) from None
+            if login.speaks_quack_3:
+                return await self._quack3.login(exchange, login)
+            if not login.lowest <= wire.QUACK_VERSION <= login.highest:
+                raise Refusal("version", NOT_QUACK)
         try:
             request = wire.parse_connection_request(message)
         except WireError:
@@ -195,9 +235,14 @@ class Gateway:
         if not request.speaks_quack_1:
             raise Refusal("version", NOT_QUACK_1)
         _, answer = await self._logins.enter(exchange, request, header.query_id)
-        await exchange.answer(answer)
+        return await exchange.answer(answer)
 
-    async def _answer(self, exchange: Exchange, session: Session, header: wire.Header) -> Outcome:
+    async def _answer(
+        self, exchange: Exchange, session: Session, header: wire.Header | wire3.Header
+    ) -> Outcome:
+        if session.ticket.heartbeat and self._quack3 is not None:
+            return await self._quack3.serve(exchange, session, wire3.parse_header(await exchange.prefix()))
+        assert isinstance(header, wire.Header)
         try:
             match header.type:
                 case KINDS.PREPARE:

@@ -14,7 +14,7 @@ import numpy as np
 
 from azquack.errors import WireError
 from azquack.quack.wire import types, values
-from azquack.quack.wire.fields import END, Reader, field, varint
+from azquack.quack.wire.fields import END, NONE, Reader, field, varint
 from azquack.quack.wire.types import Type
 from azquack.quack.wire.vectors import ENTRY_BYTES, Array, Packed, Room, Vector, gathered, settled, take
 
@@ -81,6 +81,8 @@ def _flat(read: Reader, kind: Type, rows: int, room: Room, *, plain: bool) -> Ve
         values.check(kind, data)
         return Vector(kind, rows, valid, data)
     if kind.id in types.STRINGS:
+        if read.field(107) and (size := read.varint()) != NONE:
+            return _joined(read, kind, rows, valid, size)
         read.need(102)
         _count(read, rows)
         return _text(read, kind, rows, valid)
@@ -141,6 +143,27 @@ def _text(read: Reader, kind: Type, rows: int, valid: Array | None) -> Vector:
         return Vector(kind, rows, valid, strings)
     values.check_strings(kind, strings)
     return Vector(kind, rows, None, Packed(data[start : read.at]))
+
+
+def _joined(read: Reader, kind: Type, rows: int, valid: Array | None, size: int) -> Vector:
+    """Strings as DuckDB 2.x writes them: the `size` of all, the length of each, then those that are not NULL."""
+    read.need(108)
+    if read.varint() != 4 * rows:
+        raise WireError("A column has another number of lengths than rows")
+    lengths = np.frombuffer(read.take(4 * rows), "<u4").astype(np.int64)
+    read.need(109)
+    if read.varint() != size:
+        raise WireError("A column's strings take other bytes than announced")
+    data = read.take(size)
+    if valid is not None:
+        lengths = np.where(valid, lengths, 0)
+    ends = np.cumsum(lengths)
+    if (int(ends[-1]) if rows else 0) != size:
+        raise WireError("A column's strings do not fit its lengths")
+    strings = [data[end - length : end] for end, length in zip(ends.tolist(), lengths.tolist(), strict=True)]
+    there = strings if valid is None else [strings[at] for at in np.flatnonzero(valid).tolist()]
+    values.check_strings(kind, there)
+    return Vector(kind, rows, valid, strings)
 
 
 def _lists(read: Reader, kind: Type, rows: int, valid: Array | None, room: Room, *, plain: bool) -> Vector:
