@@ -395,7 +395,7 @@ def test_the_crates_form_of_a_result_stays(q: Quack3) -> None:
 
 def test_batches_that_are_never_acknowledged_are_held_back_and_nothing_is_kept() -> None:
     node = NodeProcess("n1", "ATTACH ':memory:' AS lake; USE lake")
-    gateway = GatewayProcess(node, native_names=True, only_gateway=True, limits={"result_seconds": 2.0})
+    gateway = GatewayProcess(node, native_names=True, only_gateway=True, limits={"result_seconds": 4.0})
     q = Quack3(f"http://127.0.0.1:{gateway.port}", ANN)
     try:
         first = q.run("SELECT repeat('x', 4000) FROM range(200000)")
