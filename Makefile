@@ -3,7 +3,7 @@ VENV := .venv/bin
 STAMP := .venv/.ready
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml requirements/uv.txt requirements/dev.txt scripts/setup.sh
 	@scripts/setup.sh
@@ -27,6 +27,9 @@ lint: $(STAMP) ## format, lint and strict types
 	@$(VENV)/ruff format --check .
 	@$(VENV)/ruff check .
 	@$(VENV)/mypy
+
+quack3-client: ## the Rust client of Quack 3 for its tests, where cargo is
+	@cd tests/quack3/client && cargo build --release --locked
 
 check-infra: $(STAMP) ## the checks of infra/, checkov and the slow ones included
 	@scripts/check-infra.sh
@@ -52,4 +55,4 @@ lock: ## the requirement files anew, from pyproject.toml
 clean: ## remove what was built; the lake in ./lake stays
 	@rm -rf .venv .venv-clients .venv-infra .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/standins/azurite/node_modules
 
-.PHONY: help setup up test test-slow test-all lint check-infra bench format docs lock clean
+.PHONY: help setup up quack3-client test test-slow test-all lint check-infra bench format docs lock clean
