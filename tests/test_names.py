@@ -461,11 +461,9 @@ def test_nobody_drops_the_schema_that_every_lake_has(policy: Policy, sql: str) -
 
 
 def test_a_view_of_duckdbs_own_is_meant_by_its_name_whatever_the_lake_holds(policy: Policy) -> None:
-    assert policy.check(READER, "FROM duckdb_views").sql == "FROM system.main.duckdb_views"
-    assert policy.check(READER, "FROM main.pg_class").sql == "FROM system.main.pg_class"
-    assert (
-        policy.check(READER, "FROM information_schema.tables").sql == "FROM system.information_schema.tables"
-    )
+    assert policy.check(READER, "FROM pg_am").sql == "FROM system.pg_catalog.pg_am"
+    for name in ("duckdb_views", "information_schema.tables", "main.duckdb_views"):
+        assert "FROM system.main.duckdb_views()" in (policy.check(READER, f"FROM {name}").sql or "")
     granted = Principal("gus", Role.READER, "f", (Grant.parse("select on main.open"),))
     assert policy.check(granted, "FROM duckdb_views").allowed
     assert not policy.check(granted, "FROM lake.main.duckdb_views").allowed

@@ -105,6 +105,8 @@ async def _serve(
             dir=str(lake.path),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             token_file=_token_file(settings),
+            tls=settings.tls_cert is not None,
+            ca_file=str(settings.tls_cert.resolve()) if settings.tls_cert else "",
             data_path=_from_anywhere(settings.data_path or ""),
         )
         lake.announce(running)
@@ -166,10 +168,13 @@ def _show(lake: LakeDirectory, flags: dict[str, Any], running: Running, as_json:
     if as_json:
         print(json.dumps(asdict(running) | {"token": token.get_secret_value()}), flush=True)
         return
-    secret, attach = client.Target(running.uri, token, tls=False).attach()
+    gateway = client.Target(running.uri, token, running.tls, running.ca_file)
+    secret, attach = gateway.attach()
     where = f"--dir {lake.path}"
     out = Console(soft_wrap=True, highlight=False)
     out.print("\n[bold green]The lake is up.[/] Attach it from any DuckDB 1.5:\n")
+    if trust := gateway.trust():
+        out.print(f"  {trust.text}", markup=False)
     out.print(f"  {secret.text}\n  {attach.text}\n", markup=False)
     out.print(f"  FROM {client.ALIAS}.query('SELECT 42');\n", markup=False)
     out.print(f"[dim]shell [/] azquack connect {where}")

@@ -36,10 +36,11 @@ def target(directory: Path, uri: str | None) -> Target:
         )
     if running.token_file:
         file = Path(running.token_file)
-        return Target(running.uri, FileTokens(file.parent).read(file.name), tls=False)
+        return Target(running.uri, FileTokens(file.parent).read(file.name), running.tls, running.ca_file)
     from azquack.tokens.configured import token_source_for
 
-    return Target(running.uri, token_source_for(lake.load().settings).public(), tls=False)
+    token = token_source_for(lake.load().settings).public()
+    return Target(running.uri, token, running.tls, running.ca_file)
 
 
 def _token_for(uri: str) -> SecretStr:

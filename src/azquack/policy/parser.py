@@ -102,6 +102,26 @@ class Parser:
             raise Refused("a PRAGMA is not allowed: use SELECT")
         return parts
 
+    def pragma(self, sql: str) -> str:
+        """The query that the one PRAGMA `sql` stands for. Raises `Unparsed`; `Refused` where it is none."""
+        measured(sql)
+        try:
+            with self._connection(sql) as connection:
+                found = connection.extract_statements(sql)
+        except duckdb.Error as error:
+            raise Unparsed(_CLASS.sub("", str(error), count=1)) from None
+        if len(found) != 1 or found[0].type.name != "SELECT":
+            raise Refused("a PRAGMA is not allowed that does more than list something: use SELECT")
+        return str(found[0].query)
+
+    def own_views(self) -> dict[tuple[str, str], str]:
+        """The queries of DuckDB's own views, by schema and name."""
+        with self._short as connection:
+            rows = connection.execute(
+                "SELECT schema_name, view_name, sql FROM duckdb_views() WHERE internal"
+            ).fetchall()
+        return {(schema, name): sql.partition(" AS ")[2].rstrip(";") for schema, name, sql in rows}
+
     def tree(self, sql: str) -> dict[str, Any]:
         """The tree of `sql`, which must be exactly one SELECT (or FROM, VALUES, TABLE, DESCRIBE, SHOW …).
 
@@ -160,6 +180,8 @@ def _column_name(expression: str, made: str, written: str | None) -> str | None:
         return None
     if written is None or each["alias"] or _is_many(each):
         return None
+    if each["class"] == "COLUMN_REF":
+        return str(each["column_names"][-1])
     name = written.removeprefix("SELECT ")
     # The tree does not say how a lambda was written, and DuckDB writes what it reads from one in the older way.
     return _ARROW.sub(r"(lambda \1: ", name) if _LAMBDA.search(expression) else name

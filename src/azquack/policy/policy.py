@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
+from azquack.patterns import re
 from azquack.policy.commands import called, explained, is_harmless_setting, used
 from azquack.policy.errors import Refused, Unclear, Unparsed
 from azquack.policy.functions import Functions
 from azquack.policy.lexer import Text, plain_blanks
+from azquack.policy.listings import Listings
 from azquack.policy.options import refuse_harmful_option
 from azquack.policy.parser import Parsed, Parser
 from azquack.policy.piece import Piece, Whole
@@ -34,6 +36,7 @@ _KINDS = {
     Role.ADMIN: _READS | _WRITES | {"CALL"},
 }
 _CACHED_LENGTH = 8_192
+_PRAGMA = re.compile(r"\s*+PRAGMA\b", re.IGNORECASE)
 _UNTOUCHED = Scope()
 _TOUCHED = (
     "behind USE, and behind what makes or changes something temporary, names must be given in full: or send what "
@@ -61,9 +64,10 @@ class Policy:
         self._made_of = (lake, tuple(functions), longest)
         self._lake = folded(lake)
         self._functions = Functions.load(self._made_of[1])
-        self._rules = Rules(self._lake, self._functions)
         self._longest = longest
         self._parser = Parser()
+        listings = Listings(self._lake, self._functions, self._parser)
+        self._rules = Rules(self._lake, self._functions, listings)
         self._remembered = lru_cache(maxsize=1024)(self._judge)
 
     def __reduce__(self) -> tuple[type[Policy], tuple[str, tuple[str, ...], int]]:
@@ -87,9 +91,7 @@ class Policy:
         """
         if principal.grants is not None and not (scope.untouched and scope.schema == MAIN):
             scope = replace(scope, schema=MAIN, untouched=True)
-        rights = Rights(
-            principal.role, principal.grants, principal.name if principal.grants is not None else ""
-        )
+        rights = Rights.of(principal)
         try:
             checked_size(sql, self._longest)
         except Refused as error:
@@ -148,6 +150,9 @@ class Policy:
 
     def _statements(self, sql: str) -> list[Parsed]:
         plain = plain_blanks(sql)
+        if _PRAGMA.match(plain):
+            # DuckDB runs another text in its place, which is then the statement here.
+            return [Parsed("SELECT", self._parser.pragma(plain))]
         try:
             found = self._parser.statements(plain)
         except Unparsed:
@@ -183,6 +188,7 @@ class Policy:
             effect = self._run(work, parsed.kind, with_values(text) if parsed.split else Whole(text))
         finally:
             asked |= work.asked
+        self._rules.unqualify(work)
         effect.sql = effect.sql or work.edits.applied(text, self._parser)
         effect.reads |= work.reads
         return effect
@@ -277,13 +283,15 @@ class Policy:
         found = uses(self._parser.tree(piece.sql))
         after_from = self._functions.after_from(work.rights.role, work.rights.grants is not None)
         for name, at in found.table_functions:
+            if self._rules.listed(work, piece, name, at, named=at in found.named):
+                continue
             self._rules.function(work, piece, name, at, after_from)
         for name, at in found.functions:
             self._rules.function(work, piece, name, at, self._functions.scalar)
         for name, at, past in found.tables:
-            self._rules.table(work, piece, name, at, past=past)
-        for name in found.shows:
-            self._rules.refuse_hidden(name.catalog, name.schema, name.table.strip('"'))
+            self._rules.table(work, piece, name, at, past=past, named=at in found.named)
+        if found.shows:
+            self._rules.shows(work, piece, found.shows)
         self._rules.functions_called(work.rights, text)
 
 

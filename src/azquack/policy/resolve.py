@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from azquack.policy.errors import Refused, Unclear
 from azquack.policy.functions import Functions
@@ -20,6 +21,17 @@ SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
 _BARE = frozenset({MAIN, *SYSTEM_SCHEMAS})
 
 
+class Person(Protocol):
+    """Somebody who may do what a role and grants allow."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def grants(self) -> tuple[Grant, ...] | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Rights:
     """What somebody may do; `maker` is whose name a view made with them bears, and empty without grants."""
@@ -28,13 +40,20 @@ class Rights:
     grants: tuple[Grant, ...] | None
     maker: str = ""
 
+    @classmethod
+    def of(cls, principal: Person) -> Rights:
+        """Those of `principal`."""
+        maker = principal.name if principal.grants is not None else ""
+        return cls(Role(principal.role), principal.grants, maker)
+
 
 @dataclass(slots=True)
 class Work:
     """A statement while it is checked. `body` is the schema of the view whose body is being read.
 
     `asked` are the names that its node must be asked for before it can be said what they are; `reads` is what it reads
-    of the lake.
+    of the lake, and `listed` the characters of what is put in for DuckDB's own listings, of which
+    `listed_views` are views.
     """
 
     rights: Rights
@@ -44,6 +63,8 @@ class Work:
     asked: set[Asked] = field(default_factory=set)
     reads: set[Read] = field(default_factory=set)
     body: str | None = None
+    listed: int = 0
+    listed_views: set[tuple[str | None, str | None]] = field(default_factory=set)
     _index: dict[int, int] = field(default_factory=dict)
 
     @property

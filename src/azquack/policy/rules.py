@@ -5,6 +5,7 @@ from __future__ import annotations
 from azquack.policy.errors import Refused, Unclear
 from azquack.policy.functions import Functions
 from azquack.policy.lexer import Text
+from azquack.policy.listings import DESCRIBED, Listings
 from azquack.policy.naming import What, is_plain, refuse_name
 from azquack.policy.piece import Piece
 from azquack.policy.reader import Target
@@ -12,7 +13,9 @@ from azquack.policy.resolve import SYSTEM, SYSTEM_SCHEMAS, Resolver, Rights, Wor
 from azquack.policy.scope import MAIN, TEMP, Kind
 from azquack.policy.tree import Name
 from azquack.policy.views import Read
+from azquack.policy.visible import FUNCTIONS
 from azquack.principals.principal import Role
+from azquack.sql import identifier, literal
 
 # Nothing is made in these, and one that names them means DuckDB's own.
 _OTHER_CATALOGS = frozenset({"memory", SYSTEM})
@@ -23,26 +26,36 @@ _FILE_SIGNS = frozenset("./\\:*?[]{}")
 
 
 class Rules:
-    """The rules of the lake `lake`, whose nodes know `functions`."""
+    """The rules of the lake `lake`, whose nodes know `functions`; `listings` are those of DuckDB's own."""
 
-    def __init__(self, lake: str, functions: Functions) -> None:
+    def __init__(self, lake: str, functions: Functions, listings: Listings) -> None:
         self._lake = lake
         self._functions = functions
+        self._listings = listings
         self._resolver = Resolver(lake, functions)
 
     def refuse_hidden(self, *names: str) -> None:
         if any(name.startswith(_HIDDEN) for name in names):
             raise Refused("the metadata of the lake is out of reach")
 
-    def table(self, work: Work, piece: Piece, name: Name, offset: int, *, past: bool = False) -> None:
-        """A table or view that a query reads; what is temporary has no `past`, and is not looked for there."""
+    def table(
+        self, work: Work, piece: Piece, name: Name, offset: int, *, past: bool = False, named: bool = False
+    ) -> None:
+        """A table or view that a query reads; what is temporary has no `past`, and is not looked for there.
+
+        `named` says that the query gives it another name.
+        """
         self._refuse_file(name.catalog, name.schema, name.table)
-        parts = [part for part in (name.catalog, name.schema, name.table) if part]
+        parts = name.parts
         catalog, schema = self._resolver.place(work, "table", parts, past=past)
-        self._resolver.write_out(work, piece, parts, offset, catalog, schema)
         if catalog == SYSTEM:
             if name.table not in self._functions.views:
                 raise Refused(f"the view {name.table} is not allowed")
+            if self._listings.lists(schema, name.table):
+                self._listings.view(work, piece, schema, name, offset, named=named)
+                return
+        self._resolver.write_out(work, piece, parts, offset, catalog, schema)
+        if catalog == SYSTEM:
             return
         if len(parts) == 1 or catalog != TEMP:
             self._refuse_file(catalog, schema, name.table)
@@ -58,7 +71,7 @@ class Rules:
             raise Refused(f"the function {name.table} is not allowed: {self._functions.why(name.table)}")
         if not known and work.rights.grants is not None:
             raise Refused(f"the function {name.table} is not allowed: with grants there are no macros")
-        parts = [part for part in (name.catalog, name.schema, name.table) if part]
+        parts = name.parts
         if known or name.table in allowed:
             if parts[0] == self._lake and len(parts) == 2:
                 self._resolver.write_out(work, piece, parts, offset, self._lake, MAIN)
@@ -74,6 +87,39 @@ class Rules:
                 f"call the macro {parts[-1]} by its full name, as {self._lake}.{MAIN}.{parts[-1]}(…)"
             )
         self._resolver.write_out(work, piece, parts, offset, *self._resolver.place(work, "function", parts))
+
+    def listed(self, work: Work, piece: Piece, name: Name, offset: int, *, named: bool) -> bool:
+        """Whether the table function `name` is a listing of DuckDB's own: then its visible rows are read."""
+        if name.table in FUNCTIONS:
+            self._listings.function(work, piece, name, offset, named=named)
+        elif name.table in DESCRIBED:
+            first, parts, end = self._listings.described(work, piece, name, offset)
+            catalog, schema = self._resolver.place(work, "table", parts)
+            if catalog == SYSTEM and parts[-1] not in self._functions.views:
+                raise Refused(f"the view {parts[-1]} is not allowed")
+            if catalog == self._lake:
+                self._refuse_unknown(work, schema, parts[-1])
+            full = f"{catalog}.{identifier(schema)}.{identifier(parts[-1])}"
+            work.edits.replace(first, end, literal(full))
+        else:
+            return False
+        return True
+
+    def _refuse_unknown(self, work: Work, schema: str, table: str) -> None:
+        """Raises `Refused` for what is out of reach of every grant."""
+        grants = work.rights.grants
+        if grants is not None and not any(
+            grant.covers(each, schema, table) for grant in grants for each in grant.privileges
+        ):
+            raise Refused(f"no grant on {schema}.{table}")
+
+    def unqualify(self, work: Work) -> None:
+        """Puts right how columns of DuckDB's own listings are named, once all of these have been seen."""
+        self._listings.unqualify(work)
+
+    def shows(self, work: Work, piece: Piece, expected: int) -> None:
+        """The SHOWs of a query that list something, of which there are `expected`."""
+        self._listings.shows(work, piece, expected)
 
     def _is_chained(self, work: Work, parts: list[str]) -> bool:
         """Whether `a.f()` is the function f of the column a, and not the macro f of the schema a."""

@@ -23,16 +23,25 @@ class Edits:
 
     def __init__(self) -> None:
         self._at: dict[int, str] = {}
+        # Up to where the text is left out that begins at a place.
+        self._until: dict[int, int] = {}
 
     def put(self, offset: int, words: str) -> None:
         """Puts `words` in before the byte at `offset`. Raises `Unclear` where others are put there."""
         if self._at.setdefault(offset, words) != words:
             raise Unclear("the statement cannot be checked: one name in it means two things")
 
+    def replace(self, start: int, end: int, words: str) -> None:
+        """Puts `words` in place of the bytes from `start` up to `end`. Raises `Unclear` as `put`."""
+        self.put(start, words)
+        if self._until.setdefault(start, end) != end:
+            raise Unclear("the statement cannot be checked: one name in it means two things")
+
     def shifted(self, offset: int, others: Edits) -> None:
         """Takes in the edits of a part of the statement that begins at `offset`."""
         for at, words in others._at.items():
             self.put(at + offset, words)
+        self._until |= {at + offset: until + offset for at, until in others._until.items()}
 
     def applied(self, text: Text, parser: Parser) -> str:
         """The statement with all of them, and with the names that its columns have without them."""
@@ -57,7 +66,7 @@ class Edits:
         made, begin = [], 0
         for place in sorted(at):
             made += [text.raw[begin:place], at[place].encode()]
-            begin = place
+            begin = self._until.get(place, place)
         return b"".join([*made, text.raw[begin:]]).decode()
 
 

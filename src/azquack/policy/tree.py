@@ -33,6 +33,11 @@ class Name:
     schema: str
     table: str
 
+    @property
+    def parts(self) -> list[str]:
+        """Those that are there."""
+        return [part for part in (self.catalog, self.schema, self.table) if part]
+
 
 Place = tuple[Name, int]
 
@@ -41,13 +46,15 @@ Place = tuple[Name, int]
 class Uses:
     """Tables, views and functions that a query names, each with the offset in bytes at which it stands there.
 
-    Names of the query's own CTEs are left out of `tables`, which also say whether a past version is read.
+    Names of the query's own CTEs are left out of `tables`, which also say whether a past version is read. `shows`
+    counts the SHOW and DESCRIBE that describe nothing, but list; `named` has the places of sources with an alias.
     """
 
     tables: set[tuple[Name, int, bool]] = field(default_factory=set)
     functions: set[Place] = field(default_factory=set)
     table_functions: set[Place] = field(default_factory=set)
-    shows: set[Name] = field(default_factory=set)
+    shows: int = 0
+    named: set[int] = field(default_factory=set)
 
 
 def uses(tree: dict[str, Any]) -> Uses:
@@ -111,12 +118,16 @@ def _named(node: dict[str, Any], ctes: frozenset[str], found: Uses) -> list[Any]
             raise Unclear(f"the policy does not know {kind}")
         if kind == "TABLE_FUNCTION":
             called = node["function"]
+            if node["alias"]:
+                found.named.add(called.get("query_location", NOWHERE))
             found.table_functions.add((_name(called, "function_name"), called.get("query_location", NOWHERE)))
             return [*called.values(), *(value for key, value in node.items() if key != "function")]
         if kind == "SHOW_REF":
-            found.shows.add(_name(node, "table_name"))
+            found.shows += node["query"] is None
         elif kind == "BASE_TABLE":
             name = _name(node, "table_name")
+            if node["alias"]:
+                found.named.add(node["query_location"])
             # A recursive CTE reads all that it has made so far by this schema.
             recurring = name.schema == "recurring" and not name.catalog
             if not (name.table in ctes and (recurring or not (name.catalog or name.schema))):

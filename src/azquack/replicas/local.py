@@ -38,7 +38,7 @@ class Running:
     """A pair that is up.
 
     The token of its users is not here: it lies in `token_file`, where it lies in a file. `data_path` is where its data
-    lies, which only a flag may have said.
+    lies, which only a flag may have said. With `tls` the public gateway speaks it, and `ca_file` (PEM) proves it.
     """
 
     uri: str
@@ -50,6 +50,8 @@ class Running:
     since: str
     token_file: str = ""
     data_path: str = ""
+    tls: bool = False
+    ca_file: str = ""
 
 
 @dataclass(frozen=True)

@@ -21,49 +21,12 @@ from dataclasses import dataclass
 from azquack.errors import Refusal
 from azquack.gateway.node_session import NodeSession, node_refusals
 from azquack.gateway.quack.columns import CHANGED, Column, columns_of, selection
+from azquack.gateway.quack.shown import ASK_SCHEMAS, ASK_TABLES, EMPTY, LISTING, SCAN_VIEWS, TELL_VIEWS, Shown
 from azquack.gateway.sessions import Session
 from azquack.gateway.statement import Dialect, Table
 from azquack.patterns import re
 from azquack.policy.shape import CHARACTERS, NAME_CHARACTERS, thinned
 from azquack.sql import identifier, literal
-
-# The two listings of DuckDB 1.5.5's ATTACH, without the blanks around them.
-ASK_SCHEMAS = (
-    "SELECT catalog_name, schema_name\nFROM information_schema.schemata\n"
-    "WHERE catalog_name NOT IN ('system', 'temp')\nORDER BY ALL"
-)
-ASK_TABLES = (
-    "SELECT schema_name, sql, 'table'\nFROM duckdb_tables()\nUNION ALL\n"
-    "SELECT schema_name, view_name, 'view'\nFROM duckdb_views()"
-)
-# The same of the lake alone: the metadata catalog behind it is nobody's business.
-TELL_SCHEMAS = (
-    "SELECT catalog_name, schema_name FROM information_schema.schemata "
-    "WHERE catalog_name = current_database() ORDER BY ALL"
-)
-# The session's own temporary tables are among them: a client stages rows there, as in `main`.
-TABLES = (
-    "(SELECT if(database_name = 'temp', 'temp', schema_name) s, table_name n, sql q FROM duckdb_tables() "
-    "WHERE database_name IN (current_database(), 'temp'))"
-)
-NOTE_TABLES = (
-    f"SET VARIABLE azquack_listing = (SELECT coalesce(list({{'s': s, 'n': n, 'q': q}}), []) FROM {TABLES})"
-)
-EMPTY = "[]::STRUCT(s VARCHAR, n VARCHAR, q VARCHAR)[]"
-# The same with their columns alone: for its `sql`, DuckLake asks the catalog once for each table that has new rows.
-# A view whose table is gone is not among the columns' tables.
-COLUMNS = (
-    "(SELECT if(database_name = 'temp', 'temp', schema_name) s, table_name n, "
-    "string_agg(hex(column_name) || '.' || hex(data_type), '.' ORDER BY column_index) c FROM duckdb_columns() "
-    "WHERE database_name IN (current_database(), 'temp') AND (database_name, schema_name, table_name) NOT IN "
-    "(SELECT (database_name, schema_name, view_name) FROM duckdb_views()) GROUP BY ALL)"
-)
-LISTING = f"(SELECT unnest(coalesce(getvariable('azquack_listing'), {EMPTY})) t)"
-TELL_TABLES = (
-    f"SELECT if(t.s = 'temp', 'main', t.s), t.q, 'table' FROM {LISTING} WHERE t.q <> '' UNION ALL "
-    "SELECT schema_name, view_name, 'view' FROM duckdb_views() "
-    "WHERE database_name IN (current_database(), 'system')"
-)
 
 KNOWN = frozenset({"v1.5.3", "v1.5.4", "v1.5.5"})
 """The clients, by the version that they give at login, of which every native statement is known."""
@@ -95,20 +58,20 @@ class NativeNames(Dialect):
     async def translate(self, sql: str, session: Session) -> tuple[str, bool]:
         """What is meant by `sql`, and whether that is a listing of the gateway's own."""
         with refusals():
-            return await translate(sql, session.asking)
+            return await translate(sql, session.asking, Shown(session.principal))
 
     async def prepare(self, sql: str, session: Session) -> None:
         """Notes what `sql` makes, and refuses names that stand in two schemas."""
         with refusals():
-            await prepare(sql, session.asking, session.ticket.client)
+            await prepare(sql, session.asking, Shown(session.principal), session.ticket.client)
 
     async def check_insert(self, table: Table, session: Session) -> None:
         """Refuses rows for a table that has other columns than the client was shown."""
         with refusals():
-            await check_append(table.schema, table.name, session.asking)
+            await check_append(table.schema, table.name, session.asking, Shown(session.principal))
 
 
-async def translate(sql: str, node: NodeSession) -> tuple[str, bool]:
+async def translate(sql: str, node: NodeSession, lake: Shown) -> tuple[str, bool]:
     """What the node shall run for `sql`, and whether that is a listing which the gateway itself wrote.
 
     The policy has not seen `sql` yet, only its shape: no more of it than one name is sent to the node, as a literal
@@ -118,16 +81,18 @@ async def translate(sql: str, node: NodeSession) -> tuple[str, bool]:
         return sql, False
     bare = sql.strip()
     if bare == ASK_SCHEMAS:
-        return TELL_SCHEMAS, True
+        return lake.schemas(), True
     if bare == ASK_TABLES:
-        await node.run(NOTE_TABLES)
-        return TELL_TABLES, True
+        await node.run(lake.note())
+        return lake.tables(), True
+    if sql == SCAN_VIEWS:
+        return TELL_VIEWS, False
     if (scan := _SCAN.fullmatch(sql)) and len(scan[2]) <= NAME_CHARACTERS:
-        return await _qualified(scan, node), False
+        return await _qualified(scan, node, lake), False
     return sql, False
 
 
-async def prepare(sql: str, node: NodeSession, client: str) -> None:
+async def prepare(sql: str, node: NodeSession, lake: Shown, client: str) -> None:
     """What must be done before `sql` of a `client`, which the policy allows, may run.
 
     Raises `Ambiguous`, and what `node` raises.
@@ -135,14 +100,14 @@ async def prepare(sql: str, node: NodeSession, client: str) -> None:
     if _SCAN.fullmatch(sql):
         return
     if client not in KNOWN or _LIKE_A_SCAN.match(sql):
-        await _refuse_ambiguous(thinned(sql), node)
+        await _refuse_ambiguous(thinned(sql), node, lake)
     if create := _CREATE.fullmatch(sql):
         await node.run(_note(_plain(create[2] or "main"), _plain(create[3]), sql, kept=bool(create[1])))
 
 
-async def check_append(schema: str, table: str, node: NodeSession) -> None:
+async def check_append(schema: str, table: str, node: NodeSession, lake: Shown) -> None:
     """Raises `Changed` when `schema.table` has not the columns that the client was shown."""
-    known = [each for each in await _known(table, node) if each.schema.lower() == schema.lower()]
+    known = [each for each in await _known(table, node, lake) if each.schema.lower() == schema.lower()]
     shown = [each for each in known if each.shown]
     now = [each for each in known if not each.shown]
     # The client's own temporary tables are told as tables of main, and a table that is not there is the node's to name.
@@ -159,12 +124,12 @@ class _Known:
     columns: list[Column] | None
 
 
-async def _known(table: str, node: NodeSession) -> list[_Known]:
+async def _known(table: str, node: NodeSession, lake: Shown) -> list[_Known]:
     """Where `table` stands, and where it stood when it was shown to the client, with its columns."""
     name = literal(table)
     answer = await node.text(
         "SELECT coalesce(string_agg(k || ':' || hex(s) || ':' || c, ','), '') FROM ("
-        f"SELECT 'now' k, s, c FROM {COLUMNS} WHERE lower(n) = lower({name}) UNION ALL "
+        f"SELECT 'now' k, s, c FROM {lake.columns()} WHERE lower(n) = lower({name}) UNION ALL "
         f"SELECT 'shown', t.s, hex(coalesce(t.q, '')) FROM {LISTING} WHERE lower(t.n) = lower({name}))"
     )
     found = []
@@ -179,9 +144,9 @@ async def _known(table: str, node: NodeSession) -> list[_Known]:
     return found
 
 
-async def _qualified(scan: re.Match[str], node: NodeSession) -> str:
+async def _qualified(scan: re.Match[str], node: NodeSession, lake: Shown) -> str:
     table = _plain(scan[2])
-    known = await _known(table, node)
+    known = await _known(table, node, lake)
     schemas = sorted({each.schema for each in known})
     if schemas in ([], ["temp"]):
         return scan[0]
@@ -206,13 +171,13 @@ async def _qualified(scan: re.Match[str], node: NodeSession) -> str:
     return f"SELECT {names} FROM {qualified}"
 
 
-async def _refuse_ambiguous(sql: str, node: NodeSession) -> None:
+async def _refuse_ambiguous(sql: str, node: NodeSession, lake: Shown) -> None:
     """Raises `Ambiguous` when a word of `sql` is the bare name of tables or views in several schemas."""
     words = sorted({_plain(word).lower() for word in _WORD.findall(sql)})
     answer = await node.text(
         "SELECT coalesce(min(hex(n) || ',' || s), '') FROM (SELECT lower(n) n, string_agg(DISTINCT hex(s), ',') s "
-        f"FROM (SELECT s, n FROM {COLUMNS} UNION ALL SELECT t.s, t.n FROM {LISTING} UNION ALL SELECT schema_name, "
-        "view_name FROM duckdb_views() WHERE database_name = current_database() AND NOT internal) "
+        f"FROM (SELECT s, n FROM {lake.columns()} UNION ALL SELECT t.s, t.n FROM {LISTING} "
+        f"UNION ALL SELECT s, n FROM {lake.views()}) "
         f"GROUP BY lower(n) HAVING count(DISTINCT s) > 1) WHERE n IN ({', '.join(map(literal, words)) or 'NULL'})"
     )
     if answer:

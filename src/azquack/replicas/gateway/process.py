@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from functools import partial
 from importlib import import_module
@@ -221,8 +222,12 @@ class GatewayProcess:
         """Log in through the gateway as a user does, and read; seconds until the next time."""
         if self._replica.standby:
             return CANARY_AGAIN
+        if self._settings.tls_client_ca is not None:
+            # It has no certificate that this gateway takes from its clients.
+            self._board.note(CANARY, "")
+            return CANARY_EVERY
         host = LOOPBACK if self._config["host"] in ("0.0.0.0", "::") else self._config["host"]  # noqa: S104
-        upstream = Upstream(host, self.port)
+        upstream = Upstream(host, self.port, tls=_own_trust(self._settings))
         try:
             async with asyncio.timeout(CANARY_TIMEOUT):
                 session = await Session.login(upstream, self._config["token"])
@@ -287,6 +292,16 @@ def _listening(config: Message, settings: Settings) -> Listening:
         client_ca=settings.tls_client_ca,
         trusted_proxies=settings.trusted_proxies,
     )
+
+
+def _own_trust(settings: Settings) -> ssl.SSLContext | None:
+    """How a client on this machine knows this gateway: by its own certificate, whatever names stand in it."""
+    if settings.tls_cert is None:
+        return None
+    context = ssl.create_default_context(cafile=settings.tls_cert)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.check_hostname = False
+    return context
 
 
 def _peers(settings: Settings, token: str) -> list[NodeAddress]:
