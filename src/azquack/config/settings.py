@@ -233,11 +233,16 @@ class Settings(BaseModel):
     )
     statement_timeout: Seconds = _setting(
         "Limits",
-        "Seconds that one statement may run; then its node restarts, for Quack 1 cannot cancel.",
+        "Seconds that one statement may run; then it is interrupted, and its session goes on.",
         900.0,
     )
     abandoned_timeout: Seconds = _setting(
-        "Limits", "The same for a statement whose client has left, from then on.", 60.0
+        "Limits", "The same for a statement whose client has left, from then on.", 5.0
+    )
+    interrupt_timeout: Seconds = _setting(
+        "Limits",
+        "Seconds that an interrupted statement may take to end; then its node is restarted, with all its sessions.",
+        30.0,
     )
 
     storage_auth: StorageAuth = _setting(

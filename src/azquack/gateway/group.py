@@ -20,10 +20,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from azquack.errors import Refusal, StatementError, UpstreamError
+from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
+from azquack.gateway.node_session import CONNECTION_NUMBER
 from azquack.gateway.ports import Replica
 from azquack.gateway.routing import CLOSE_TIMEOUT, Node
 from azquack.gateway.sessions import Session
+from azquack.gateway.stops import NOTHING_KEPT, Flight, Reason, Stopped
 from azquack.quack import wire
 from azquack.quack.lost import BROKE, FENCED, INVALID_ID
 from azquack.quack.upstream import Session as NodeSession
@@ -53,11 +56,33 @@ class Insert:
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """An insert that waits: `turn` gives its answer, or None when it shall run alone; then it says `over`."""
+    """An insert that waits: `turn` gives its answer, or None when it shall run alone; then it is `done`.
+
+    `stopped` once it was cancelled; its `flight` is that of the transaction that it is in.
+    """
 
     insert: Insert
     turn: asyncio.Future[bytes | None]
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    stopped: Reason | None = None
+    flight: Flight | None = None
+
+    def stop(self, reason: Reason) -> None:
+        """Takes it out of its group: the others are tried again without it, unless all are committed already."""
+        self.stopped = self.stopped or reason
+        if self.flight is not None:
+            self.flight.stop(reason)
+        else:
+            self.leave()
+
+    def leave(self) -> None:
+        """It was stopped, and nothing of it was kept."""
+        if self.stopped is not None and not self.turn.done():
+            self.turn.set_exception(Stopped(self.stopped, NOTHING_KEPT))
+
+    async def over(self) -> None:
+        """Returns when it has ended."""
+        await self.done.wait()
 
 
 class Lane:
@@ -66,6 +91,7 @@ class Lane:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.session: NodeSession | None = None
+        self._number = 0
         self._arrived = asyncio.Event()
         self._waiting: deque[Member] = deque()
 
@@ -97,15 +123,17 @@ class Lane:
                 size += len(member.insert.message)
         return taken
 
-    async def run(self, sql: str) -> bytes:
+    async def run(self, sql: str, flight: Flight) -> bytes:
         """Runs the start of a transaction, in a new session where the node has ended the old one."""
         if self.session is not None:
+            flight.number = self._number
             try:
                 return await self.session.run(sql)
             except StatementError as error:
                 if str(error) != INVALID_ID:
                     raise
         self.session = await NodeSession.login(self.node.upstream, self.node.address.token)
+        flight.number = self._number = int(await self.session.text(CONNECTION_NUMBER))
         return await self.session.run(sql)
 
     async def leave(self) -> None:
@@ -118,11 +146,11 @@ class Lane:
 
 
 class Groups:
-    """Gathers inserts. `replica` as in `Relay`; a group may run for `longest` seconds."""
+    """Gathers inserts. `replica` and `limits` as in `Relay`."""
 
-    def __init__(self, replica: Replica, longest: float, metrics: Metrics) -> None:
+    def __init__(self, replica: Replica, limits: Limits, metrics: Metrics) -> None:
         self._replica = replica
-        self._longest = longest
+        self._limits = limits
         self._metrics = metrics
         self._lanes: dict[tuple[Node, str], Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,10 +167,14 @@ class Groups:
         """
         member = Member(insert, asyncio.get_running_loop().create_future())
         self._lane(session).add(member)
+        session.flights.add(member)
         try:
-            yield await member.turn
+            answer = await member.turn
+            session.flights.discard(member)
+            yield answer
         finally:
-            member.over.set()
+            session.flights.discard(member)
+            member.done.set()
 
     def _lane(self, session: Session) -> Lane:
         key = (session.node, session.principal.name)
@@ -175,21 +207,28 @@ class Groups:
             self._metrics.group_sizes.observe(1)
             if not members[0].turn.done():
                 members[0].turn.set_result(None)
-                await members[0].over.wait()
+                await members[0].done.wait()
         elif members and not await self._together(lane, members):
-            half = len(members) // 2
-            await self._send(lane, members[:half])
-            await self._send(lane, members[half:])
+            left = [member for member in members if not member.turn.done()]
+            half = len(left) // 2
+            await self._send(lane, left[:half])
+            await self._send(lane, left[half:])
 
     async def _together(self, lane: Lane, members: Sequence[Member]) -> bool:
         """Answers `members` with one transaction; False when nothing of it was kept."""
-        refusal = Refusal("broken", BROKE)
+        refusal: Refusal = Refusal("broken", BROKE)
+        flight = Flight(self._replica, self._limits, lane.node.name, 0)
         lane.node.running += 1
+        for member in members:
+            member.flight = flight
         try:
-            async with asyncio.timeout(self._longest):
-                answers = await self._transaction(lane, [member.insert for member in members])
+            with flight:
+                async with flight.patience:
+                    answers = await self._transaction(lane, [member.insert for member in members], flight)
             if answers is None:
-                return False
+                if flight.reason is None or flight.reason.by:
+                    return False
+                raise Stopped(flight.reason, NOTHING_KEPT)
             if self._replica.may_answer():
                 self._metrics.group_sizes.observe(len(members))
                 for member, answer in zip(members, answers, strict=True):
@@ -198,9 +237,7 @@ class Groups:
             refusal = Refusal("fenced", FENCED)
         except TimeoutError:
             lane.session = None
-            self._replica.end_node(
-                lane.node.name, f"a group of inserts ran longer than {self._longest:.0f} s"
-            )
+            refusal = flight.given_up()
         except Refusal as error:
             refusal = error
         except Exception:
@@ -208,22 +245,31 @@ class Groups:
             await lane.leave()
         finally:
             lane.node.running -= 1
+            await flight.settled()
+            for member in members:
+                member.flight = None
+                member.leave()
         for member in members:
             if not member.turn.done():
                 member.turn.set_exception(Refusal(refusal.reason, str(refusal)))
         return True
 
-    async def _transaction(self, lane: Lane, inserts: Sequence[Insert]) -> list[bytes] | None:
+    async def _transaction(self, lane: Lane, inserts: Sequence[Insert], flight: Flight) -> list[bytes] | None:
         """The answers to `inserts` once they are committed, or None when nothing was kept.
 
         Raises `Refusal` when the commit failed or may have failed in a way that forbids to try again.
         """
         try:
-            answers = await self._inserted(lane, inserts)
+            answers = await self._inserted(lane, inserts, flight)
         except (StatementError, UpstreamError):
             await lane.leave()
             return None
         assert lane.session is not None
+        flight.interruptible = False
+        if flight.reason is not None:
+            # An interrupt may be on its way, and must not meet the COMMIT.
+            await lane.leave()
+            return None
         try:
             await lane.session.run("COMMIT")
         except StatementError as error:
@@ -236,11 +282,11 @@ class Groups:
             raise Refusal("broken", BROKE) from None
         return answers
 
-    async def _inserted(self, lane: Lane, inserts: Sequence[Insert]) -> list[bytes]:
+    async def _inserted(self, lane: Lane, inserts: Sequence[Insert], flight: Flight) -> list[bytes]:
         """The answers to `inserts`, which are in an open transaction then."""
         # Those in SQL need one message together; the last one's answer tells how the others' look.
         texts = [insert for insert in inserts if insert.sql]
-        last = await lane.run("\n;\n".join(["BEGIN", *(insert.sql for insert in texts)]))
+        last = await lane.run("\n;\n".join(["BEGIN", *(insert.sql for insert in texts)]), flight)
         if texts and wire.count_of(last) != texts[-1].rows:
             raise StatementError("The node counts other rows than the policy did")
         answers = []

@@ -41,7 +41,8 @@ class Limits:
     sessions_per_principal: int = 500
     session_idle_seconds: float = 3600.0
     statement_seconds: float = 900.0
-    abandoned_seconds: float = 60.0
+    abandoned_seconds: float = 5.0
+    interrupt_seconds: float = 30.0
     statements: int = 64
     statements_per_principal: int = 32
     results: int = 64

@@ -8,6 +8,7 @@ from typing import Protocol
 from azquack.errors import Refusal, StatementError, UpstreamError, WireError
 from azquack.gateway.audit import Audit, about
 from azquack.gateway.limits import Failures, Limits
+from azquack.gateway.node_session import CONNECTION_NUMBER, node_session
 from azquack.gateway.ports import Principal, Principals, Replica
 from azquack.gateway.routing import Node, Nodes
 from azquack.gateway.sessions import Session, Sessions
@@ -105,13 +106,14 @@ class Logins:
             try:
                 answer = await ask(node.upstream, wire.connection_request(inner, number))
                 header = wire.parse_header(answer)
+                told = await node_session(node.upstream, header.connection_id).text(CONNECTION_NUMBER)
             except (UpstreamError, StatementError, WireError):
                 node.healthy = False
                 continue
             finally:
                 node.running -= 1
             session = self._sessions.open(
-                principal, node, header.connection_id, request.version[:CLIENT_LENGTH], heartbeat
+                principal, node, header.connection_id, request.version[:CLIENT_LENGTH], heartbeat, int(told)
             )
             return session, wire.with_connection_id(answer, header, session.connection_id)
         if self._replica.standby:

@@ -12,6 +12,10 @@ from azquack.quack.lost import ENDED, INVALID_ID
 from azquack.quack.upstream import Upstream
 from azquack.quack.upstream import exchange as ask
 
+# By its bare name it would be sought in the lake first.
+CONNECTION_NUMBER = "SELECT system.main.current_connection_id()::VARCHAR"
+"""What number a session has in its node's DuckDB."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeSession:

@@ -18,7 +18,8 @@ from azquack.gateway.audit import Audit, about
 from azquack.gateway.group import COMMIT_FAILED
 from azquack.gateway.limits import Slots
 from azquack.gateway.outcome import Outcome
-from azquack.gateway.statement import Statement
+from azquack.gateway.statement import Statement, what_stays
+from azquack.gateway.stops import Stopped
 from azquack.gateway.transactions import Transactions
 from azquack.gateway.verdicts import Verdicts
 from azquack.gateway.writes import Writes
@@ -53,7 +54,7 @@ async def run(statement: Statement, execute: Execute, services: Services) -> Out
         async with _audit(statement, services):
             _permit(statement)
             async with _views(statement, services):
-                statement.outcome = await execute(statement)
+                await _execute(statement, execute)
     return statement.outcome
 
 
@@ -67,8 +68,18 @@ async def insert(statement: Statement, receive: Receive, execute: Execute, servi
             await receive()
             # A client that sends slowly holds no place that others wait for.
             async with _slot(statement, services):
-                statement.outcome = await execute(statement)
+                await _execute(statement, execute)
     return statement.outcome
+
+
+async def _execute(statement: Statement, execute: Execute) -> None:
+    """At its node. One that is stopped there says what became of it."""
+    try:
+        statement.outcome = await execute(statement)
+    except Stopped as stopped:
+        if stopped.told:
+            raise
+        raise Stopped(stopped.why, what_stays(statement)) from None
 
 
 @asynccontextmanager
@@ -163,6 +174,8 @@ async def _audit(statement: Statement, services: Services) -> AsyncIterator[None
     except Refusal as refusal:
         said = str(refusal) if refusal.reason == COMMIT_FAILED else ""
         statement.outcome, more = Outcome("refused", said=said), {"reason": refusal.reason}
+        if isinstance(refusal, Stopped) and refusal.why.by:
+            more["by"] = refusal.why.by
         refusal.audited = True
         raise
     except ClientGone:

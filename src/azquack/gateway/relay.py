@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from azquack.errors import Refusal, UpstreamError, WireError
 from azquack.gateway.excerpt import Texts
+from azquack.gateway.limits import Limits
 from azquack.gateway.outcome import Outcome
 from azquack.gateway.ports import Replica
 from azquack.gateway.sessions import Session
 from azquack.gateway.statement import Reply
+from azquack.gateway.stops import INTERRUPTED, Flight, Stopped
+from azquack.gateway.transactions import ends_one
 from azquack.quack import wire
 from azquack.quack.faults import clear, ends_node, is_fault
-from azquack.quack.lost import AGAIN, BROKE, ENDED, FENCED, INVALID_ID, LOST
+from azquack.quack.lost import BROKE, ENDED, FENCED, INVALID_ID, LOST
 from azquack.quack.upstream import Response
 from azquack.quack.wire.answers import has_more
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 0.5  # seconds after which it pays to watch whether the client is still there
 ERROR_LIMIT = 1 << 20
 
 
 class Relay:
     """Sends a session's messages to its node. `replica` is asked before an answer is released.
 
-    Quack 1 cannot cancel: a statement that must end takes its node with it. That is once it has run for `longest`
-    seconds, or for `unwanted` seconds after its client left.
+    A message is stopped once it has run for `Limits.statement_seconds`, `abandoned_seconds` after its client left, and
+    when its session is cancelled.
     """
 
-    def __init__(self, replica: Replica, longest: float, unwanted: float) -> None:
+    def __init__(self, replica: Replica, limits: Limits) -> None:
         self._replica = replica
-        self._longest = longest
-        self._unwanted = unwanted
+        self._limits = limits
 
     async def pass_on(
         self, reply: Reply, session: Session, body: bytes, texts: Texts | None = None
@@ -45,34 +43,38 @@ class Relay:
         `texts` are those of the statement in `body`, for an error to show the user's own.
         """
         node = session.node
+        flight = Flight(self._replica, self._limits, node.name, session.ticket.number)
+        flight.interruptible = texts is None or not ends_one(texts.sent)
         node.running += 1
+        session.flights.add(flight)
         try:
             try:
-                watch = Watch(reply.loop, lambda: self._after_client(reply, node.name))
-                try:
-                    async with asyncio.timeout(self._longest):
+                with flight:
+                    flight.watch(reply.client_gone)
+                    async with flight.patience:
                         response = await node.upstream.send(body)
-                finally:
-                    watch.end()
             except TimeoutError:
-                self._replica.end_node(node.name, f"a statement ran longer than {self._longest:.0f} s")
-                raise Refusal(
-                    "timeout",
-                    f"This statement ran longer than {self._longest:.0f} s and was stopped: {AGAIN}",
-                ) from None
+                raise flight.given_up() from None
+            finally:
+                session.flights.discard(flight)
+                await flight.settled()
             async with response:
-                return await self._answer(reply, response, node.name, texts)
+                return await self._answer(reply, response, flight, node.name, texts)
         except UpstreamError as error:
             if not error.sent:
                 node.healthy = False
                 raise Refusal("node", LOST) from None
             if reply.answered:
                 return Outcome("broken")
+            if flight.reason is not None:
+                raise flight.given_up() from None
             raise Refusal("broken", BROKE) from None
         finally:
             node.running -= 1
 
-    async def _answer(self, reply: Reply, response: Response, node: str, texts: Texts | None) -> Outcome:
+    async def _answer(
+        self, reply: Reply, response: Response, flight: Flight, node: str, texts: Texts | None
+    ) -> Outcome:
         if response.status != 200 or response.length is None:
             raise Refusal("node", f"The DuckDB node answered with HTTP status {response.status}: try again")
         first = await response.read()
@@ -86,6 +88,8 @@ class Relay:
                 )
             message = first + await response.body()
             text = self._read(message)
+            if flight.reason is not None and INTERRUPTED in text:
+                raise Stopped(flight.reason)
             await reply.answer(self._error(message, text, node, texts))
             return Outcome("error", said=text)
         reply.begin(left)
@@ -115,32 +119,3 @@ class Relay:
             self._replica.end_node(node, "DuckDB met a fault after which it runs nothing any more")
         told = clear(text if texts is None else texts.own(text))
         return message if told == text else wire.error(told)
-
-    async def _after_client(self, reply: Reply, node: str) -> None:
-        """Ends the node of a statement that goes on for long after its client has left."""
-        await reply.client_gone()
-        await asyncio.sleep(self._unwanted)
-        self._replica.end_node(
-            node, f"a statement went on for {self._unwanted:.0f} s after its client had left"
-        )
-
-
-class Watch:
-    """Does `work` beside a statement, from when that has run for a while until its `end`."""
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
-        self._work = work
-        self._loop = loop
-        self._task: asyncio.Task[None] | None = None
-        self._timer = loop.call_later(PATIENCE, self._begin)
-
-    def _begin(self) -> None:
-        self._task = self._loop.create_task(self._work())
-
-    def end(self) -> None:
-        """The statement has ended."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()

@@ -22,6 +22,7 @@ from azquack.quack.upstream import exchange as ask
 log = logging.getLogger(__name__)
 
 DROP = "SELECT 1"
+DROPPED = "This result was dropped, for it was not fetched for too long: run the statement again"
 # Seconds without a FETCH after which a result may give way to another one.
 GRACE = 5.0
 EVERY = 1.0
@@ -36,7 +37,7 @@ class Results:
         self._open: OrderedDict[str, Session] = OrderedDict()
         self._asked: dict[str, float] = {}
         self._busy: set[str] = set()
-        self._dropped: OrderedDict[str, None] = OrderedDict()
+        self._dropped: OrderedDict[str, str] = OrderedDict()
         self._sweeper: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -85,11 +86,15 @@ class Results:
 
     def check(self, session: Session) -> None:
         """Raises `Refusal` when the result of `session` was dropped."""
-        if session.connection_id in self._dropped:
-            raise Refusal(
-                "results",
-                "This result was dropped, for it was not fetched for too long: run the statement again",
-            )
+        if sentence := self._dropped.get(session.connection_id):
+            raise Refusal("results", sentence)
+
+    async def drop(self, session: Session, sentence: str) -> bool:
+        """Drops the result of `session`, whose next FETCH is told the `sentence`; False where none is open."""
+        if session.connection_id not in self._open:
+            return False
+        await self._drop(session, sentence)
+        return True
 
     async def _drop_one(self, held: list[Session]) -> bool:
         """Drops the one of `held` that was not fetched for longest; whether there is one."""
@@ -104,9 +109,9 @@ class Results:
             return 0.0
         return self._clock() - self._asked.get(session.connection_id, self._clock())
 
-    async def _drop(self, session: Session) -> None:
+    async def _drop(self, session: Session, sentence: str = DROPPED) -> None:
         self.close(session)
-        self._dropped[session.connection_id] = None
+        self._dropped[session.connection_id] = sentence
         while len(self._dropped) > self._limits.sessions:
             self._dropped.popitem(last=False)
         log.info("dropped a result that was not fetched", extra={"node": session.node.name})

@@ -35,7 +35,8 @@ class Ticket:
     """A sealed id says: the session `inner` on `node` is `principal`'s, until `expires` (Unix seconds).
 
     `client` is the version that the client gave at its login, such as `v1.5.5`; `heartbeat` the seconds after which a
-    client of Quack 3 that says nothing is gone, 0 for one of Quack 1.
+    client of Quack 3 that says nothing is gone, 0 for one of Quack 1. `number` is that of the connection within the
+    node's DuckDB, by which its statements are interrupted (0: not known); `since` is when it logged in (Unix seconds).
     """
 
     inner: str
@@ -46,6 +47,8 @@ class Ticket:
     expires: float | None
     client: str = ""
     heartbeat: int = 0
+    number: int = 0
+    since: float = 0.0
 
 
 class Seal:

@@ -14,6 +14,7 @@ from azquack.gateway.node_session import NodeSession, node_session
 from azquack.gateway.ports import Principal, Principals
 from azquack.gateway.routing import Node, Nodes
 from azquack.gateway.seal import Seal, Ticket
+from azquack.gateway.stops import Stoppable
 from azquack.gateway.transactions import State
 from azquack.quack.lost import AGAIN, LOST, UNKNOWN
 
@@ -40,6 +41,8 @@ class Session:
     plain: bool = False
     transaction: State = field(default_factory=State)
     untouched: bool = False
+    flights: set[Stoppable] = field(default_factory=set)
+    """What it has on its way."""
 
 
 class Sessions:
@@ -85,8 +88,16 @@ class Sessions:
                 f"{principal.name} has too many open sessions: DETACH one, or try again in a moment",
             )
 
-    def open(self, principal: Principal, node: Node, inner: str, client: str, heartbeat: int = 0) -> Session:
-        """A new session, and the sealed id for its client; `client` and `heartbeat` as in `Ticket`."""
+    def open(
+        self,
+        principal: Principal,
+        node: Node,
+        inner: str,
+        client: str,
+        heartbeat: int = 0,
+        number: int = 0,
+    ) -> Session:
+        """A new session, and the sealed id for its client; `client`, `heartbeat` and `number` as in `Ticket`."""
         ticket = Ticket(
             inner,
             node.name,
@@ -96,6 +107,8 @@ class Sessions:
             principal.expires,
             client,
             heartbeat,
+            number,
+            self._clock(),
         )
         session = self._note(self._seal.close(ticket), ticket, principal, node)
         session.plain = True

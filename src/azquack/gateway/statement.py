@@ -10,6 +10,8 @@ from azquack.gateway.audit import Summary
 from azquack.gateway.outcome import Outcome
 from azquack.gateway.ports import Verdict
 from azquack.gateway.sessions import Session
+from azquack.gateway.stops import NOTHING_KEPT
+from azquack.quack.lost import UNCERTAIN
 
 
 class Client(Protocol):
@@ -96,3 +98,21 @@ class Statement:
     def refused(self) -> bool:
         """Whether the policy refuses it."""
         return self.verdict is not None and not self.verdict.allowed
+
+
+_READS = frozenset({"SELECT", "EXPLAIN"})
+# A single one of these is one transaction, which DuckDB has rolled back when it says that it was interrupted.
+_WRITES = frozenset({"INSERT", "UPDATE", "DELETE", "MERGE_INTO", "CREATE", "ALTER", "DROP"})
+
+
+def what_stays(statement: Statement) -> str:
+    """What is said of a `statement` that was interrupted, behind why it was."""
+    if statement.session.transaction.open is not None:
+        return ", and its transaction was rolled back: nothing of it was kept"
+    if statement.table is not None:
+        return ": these rows were not kept, but those that the same INSERT had sent before stay"
+    kinds = frozenset(statement.verdict.kind.split(",")) if statement.verdict else frozenset()
+    alone = ";" not in statement.sql.rstrip("; \t\r\n")
+    if kinds and (kinds <= _READS or (alone and kinds <= _WRITES)):
+        return "" if kinds <= _READS else NOTHING_KEPT
+    return f"; {UNCERTAIN}: look"

@@ -34,7 +34,7 @@ _ENDS = re.compile(rf"{_BLANK}(?:COMMIT|END|ROLLBACK|ABORT)\b{_REST}", re.IGNORE
 _ROLLS_BACK = re.compile(rf"{_BLANK}(?:ROLLBACK|ABORT)\b{_REST}", re.IGNORECASE | re.DOTALL)
 _SPEAKS_OF_ONE = re.compile(r"\b(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT)\b", re.IGNORECASE)
 # Refusals in whose case a statement may have run although its client is told otherwise.
-_BROKEN = frozenset({"broken", "timeout", "fenced", "slow"})
+_BROKEN = frozenset({"broken", "timeout", "abandoned", "cancelled", "fenced", "slow"})
 ROLLED_BACK = (
     "A transaction of this session broke off before its COMMIT, so it was rolled back and nothing of it was kept: "
     "repeat it from its beginning. Several statements become one transaction by FROM r.query('BEGIN') and "
@@ -50,6 +50,18 @@ Run = Callable[[str], Awaitable[object]]
 ROLLBACK_SECONDS = 5.0
 # Characters of a text that may be a BEGIN or its end: those of longer ones are not looked at.
 LONGEST = 1000
+
+
+def ends_one(sql: str) -> bool:
+    """Whether `sql` is the end of a transaction and nothing else."""
+    return len(sql) <= LONGEST and _ENDS.fullmatch(sql) is not None
+
+
+def may_begin_one(sql: str) -> bool:
+    """Whether a transaction may be open once `sql` has broken off."""
+    if len(sql) > LONGEST:
+        return False
+    return _BEGINS.fullmatch(sql) is not None or (";" in sql and _SPEAKS_OF_ONE.search(sql) is not None)
 
 
 @dataclass(slots=True, eq=False)
@@ -181,7 +193,7 @@ class Transactions:
                 state.done(number, step.sql)
             elif step.outcome == "error" and step.sql == NATIVE_BEGIN and mine is not None:
                 mine.disturbed = True
-            elif broken and mine is None and len(step.sql) <= LONGEST and _BEGINS.fullmatch(step.sql):
+            elif broken and mine is None and may_begin_one(step.sql):
                 state.open = Open(number)
             if broken and state.open is not None and mine in (None, state.open):
                 await state.end(run)

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 
 from azquack.errors import CatalogAwayError, NoAnswerError, StatementError, UpstreamError
 from azquack.quack import wire
-from azquack.quack.lost import BROKE, ENDED, FENCED, INVALID_ID, LOST, UNKNOWN
+from azquack.quack.lost import ENDED, FENCED, INVALID_ID, LOST, UNCERTAIN, UNKNOWN
 from azquack.quack.upstream import Upstream, exchange
 
 # What a bare node says, and what a gateway says in its place.
 SESSION_IS_GONE = frozenset({INVALID_ID, UNKNOWN, ENDED, LOST})
-ANSWER_IS_LOST = frozenset({BROKE, FENCED})
 NOT_LET_IN = "Authentication failed"
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
@@ -145,7 +144,7 @@ class Session:
         except StatementError as error:
             if str(error) in SESSION_IS_GONE:
                 raise LostSession from None
-            if str(error) in ANSWER_IS_LOST:
+            if str(error) == FENCED or UNCERTAIN in str(error):
                 raise UpstreamError(str(error), sent=True) from None
             raise
 

@@ -126,8 +126,8 @@ class Gateway:
             writes=records.writes,
         )
         execution = Execution(
-            Relay(replica, limit.statement_seconds, limit.abandoned_seconds),
-            groups=Groups(replica, limit.statement_seconds, self.metrics) if mode.group_commit else None,
+            Relay(replica, limit),
+            groups=Groups(replica, limit, self.metrics) if mode.group_commit else None,
             results=Results(limit) if mode.alone else None,
             messages=Messages(limit.messages_bytes) if mode.alone else None,
         )

@@ -261,6 +261,7 @@ def _limits(settings: Settings, *, public: bool) -> Limits:
         body_bytes=settings.body_limit if public else max(settings.body_limit, statement),
         statement_seconds=settings.statement_timeout,
         abandoned_seconds=settings.abandoned_timeout,
+        interrupt_seconds=settings.interrupt_timeout,
         statements=settings.statements_limit,
         statements_per_principal=settings.statements_per_principal,
         results=settings.results_limit,
