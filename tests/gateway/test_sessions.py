@@ -98,7 +98,7 @@ def known_ids(node: NodeProcess) -> list[tuple[str]]:
         rows: list[tuple[str, str]] = inside.there(
             "SELECT connection_id, query FROM quack_active_connections()"
         )
-        return [(each,) for each, query in rows if not query]
+        return [(each,) for each, query in rows if "quack_active_connections" not in (query or "")]
 
 
 def node_sessions(node: NodeProcess) -> list[object]:
