@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
 from azquack.errors import Refusal, StatementError, UpstreamError, WireError
-from azquack.gateway.node_session import node_session
+from azquack.gateway.node_session import CONNECTION_NUMBER, node_session
 from azquack.gateway.quack3.results import CLOSED, Result
 from azquack.gateway.quack3.streams import Stream
 from azquack.gateway.sessions import Session
@@ -157,16 +157,18 @@ class Client:
         own = self.session
         try:
             login = await NodeLogin.login(own.node.upstream, own.node.address.token)
+            number = int(await login.text(CONNECTION_NUMBER))
         except (UpstreamError, StatementError, WireError) as error:
             raise Refusal("node", str(error)) from None
         made = Connection(
             replace(
                 own,
                 connection_id=f"{own.connection_id}/{len(self._further) + 1}",
-                ticket=replace(own.ticket, inner=login.connection_id),
+                ticket=replace(own.ticket, inner=login.connection_id, number=number),
                 asking=node_session(own.node.upstream, login.connection_id),
                 plain=True,
                 transaction=type(own.transaction)(),
+                flights=set(),
             )
         )
         made.session.transaction.unsure = False
