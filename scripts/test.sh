@@ -12,7 +12,8 @@ main() {
     [ "$which" = 'not slow' ] || shift
     # The tests start some thousand processes: each would compile what it imports.
     unset PYTHONDONTWRITEBYTECODE
-    exec .venv/bin/python -m pytest -n "${AZQUACK_TEST_WORKERS:-4}" --dist loadscope -m "$which" "$@"
+    exec .venv/bin/python -m pytest -n "${AZQUACK_TEST_WORKERS:-4}" --dist loadscope \
+        --no-loadscope-reorder -m "$which" "$@"
 }
 
 main "$@"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, Self
 
 import duckdb
 from pydantic import SecretStr
@@ -70,7 +70,7 @@ class RunningPair:
 class TempPair:
     """A pair of our own in `directory`, run by `azquack up`; `flags` are further arguments.
 
-    Its log is beside the directory, or in the file `log`.
+    Its log is beside the directory, or in the file `log`. `with` starts it, and ends whatever is left of it.
     """
 
     def __init__(
@@ -83,6 +83,17 @@ class TempPair:
         self._process: subprocess.Popen[str] | None = None
         self.uri = self.token = self.http_url = ""
         self.info: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.destroy()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.destroy()
 
     @property
     def pid(self) -> int:

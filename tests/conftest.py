@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -23,12 +24,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     if "AZQUACK_TEST_URI" in os.environ:
         yield RunningPair()
         return
-    temporary = TempPair(tmp_path_factory.mktemp("pair") / "lake")
-    try:
-        temporary.start()
+    with TempPair(tmp_path_factory.mktemp("pair") / "lake") as temporary:
         yield temporary
-    finally:
-        temporary.destroy()
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +48,13 @@ def connection(pair: Pair, home: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Against a pair that runs elsewhere, skip what is not about it."""
+    """Order the modules, and against a pair that runs elsewhere skip what is not about it.
+
+    A module of few tests mostly starts processes, one of hundreds is quick. Those come last, so that no long module is
+    left to one worker alone at the end.
+    """
+    sizes = Counter(item.path for item in items)
+    items.sort(key=lambda item: (sizes[item.path], item.path))
     if "AZQUACK_TEST_URI" not in os.environ:
         return
     for item in items:

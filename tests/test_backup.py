@@ -169,10 +169,8 @@ def test_what_is_no_manifest_is_refused_in_a_sentence(text: bytes) -> None:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TempPair]:
-    made = TempPair(tmp_path_factory.mktemp("backup") / "lake", "--backup-every", "0")
-    made.start()
-    yield made
-    made.destroy()
+    with TempPair(tmp_path_factory.mktemp("backup") / "lake", "--backup-every", "0") as made:
+        yield made
 
 
 def catalog_of(pair: TempPair) -> Target:
@@ -485,10 +483,8 @@ def test_without_a_lake_the_sentence_says_where_one_was_looked_for(tmp_path: Pat
 
 @pytest.fixture
 def scheduled(tmp_path: Path) -> Iterator[TempPair]:
-    made = TempPair(tmp_path / "lake", "--backup-every", "0.2")
-    made.start()
-    yield made
-    made.destroy()
+    with TempPair(tmp_path / "lake", "--backup-every", "0.2") as made:
+        yield made
 
 
 def metric(pair: TempPair, name: str) -> float:
@@ -529,9 +525,7 @@ def test_a_failing_place_does_not_stop_the_catalog(tmp_path: Path, home: Path) -
     pair.stop()
     blocked = tmp_path / "blocked"
     blocked.write_text("no directory")
-    pair = TempPair(tmp_path / "lake", "--backup-every", "0.2", "--backup-to", str(blocked))
-    pair.start()
-    try:
+    with TempPair(tmp_path / "lake", "--backup-every", "0.2", "--backup-to", str(blocked)) as pair:
         run(pair, home, "CREATE TABLE t (i INTEGER)")
         wait_until(
             lambda: metric(pair, "azquack_backups_failed_total") > 0, "the failure is not in the metrics"
@@ -540,8 +534,6 @@ def test_a_failing_place_does_not_stop_the_catalog(tmp_path: Path, home: Path) -
         assert "cannot be" in pair.log_text()
         assert httpx.get(f"{pair.info['catalog_http_url']}/readyz").status_code == 200
         assert pair.stop() == 0
-    finally:
-        pair.destroy()
 
 
 def test_a_quiet_catalog_says_that_its_backup_is_fresh(scheduled: TempPair, home: Path) -> None:
@@ -575,9 +567,7 @@ def test_a_killed_backup_process_comes_back_and_holds_nobody_up(scheduled: TempP
 
 
 def test_the_session_of_a_killed_backup_ends(tmp_path: Path, home: Path) -> None:
-    pair = TempPair(tmp_path / "lake", "--backup-every", "0", "--statement-timeout", "2")
-    pair.start()
-    try:
+    with TempPair(tmp_path / "lake", "--backup-every", "0", "--statement-timeout", "2") as pair:
         run(pair, home, "CREATE TABLE t (i INTEGER)")
         abandoned = (
             "import sys, time; from pathlib import Path; from azquack.catalog.backup.copy import session; "
@@ -592,8 +582,6 @@ def test_the_session_of_a_killed_backup_ends(tmp_path: Path, home: Path) -> None
         end(process)
         wait_until(lambda: '"last": "/*"' in pair.log_text(), "the session was never ended")
         run(pair, home, "INSERT INTO t VALUES (1)")
-    finally:
-        pair.destroy()
 
 
 # The process of the schedule, and its looks

@@ -462,10 +462,8 @@ def test_a_full_place_recovers_by_itself_and_keeps_no_halves(tmp_path: Path) -> 
 
 @pytest.fixture
 def scheduled(tmp_path: Path) -> Iterator[TempPair]:
-    made = TempPair(tmp_path / "lake", "--backup-every", "0.3")
-    made.start()
-    yield made
-    made.destroy()
+    with TempPair(tmp_path / "lake", "--backup-every", "0.3") as made:
+        yield made
 
 
 def test_a_newest_backup_that_is_cut_short_or_deleted_is_taken_anew(scheduled: TempPair, home: Path) -> None:

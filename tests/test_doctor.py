@@ -178,15 +178,11 @@ def test_an_extension_of_another_version_or_with_a_damaged_file_is_a_finding(
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with rows, a backup and nobody who serves it."""
     home = tmp_path_factory.mktemp("doctor")
-    pair = TempPair(home / "lake", "--demo")
-    try:
-        pair.start()
+    with TempPair(home / "lake", "--demo") as pair:
         subprocess.run(
             [sys.executable, "-m", "azquack", "backup", "now", "--dir", str(home / "lake")], check=True
         )
         pair.stop()
-    finally:
-        pair.destroy()
     return home / "lake"
 
 

@@ -105,9 +105,7 @@ def test_what_the_public_sees_says_nothing_of_the_platform(pair: TempPair) -> No
 
 
 def test_the_transaction_of_a_client_that_vanished_is_rolled_back(tmp_path: Path) -> None:
-    pair = TempPair(tmp_path / "lake", "--idle-timeout", "2")
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake", "--idle-timeout", "2") as pair:
         shell = Shell(pair, tmp_path / "home")
         shell.run("CREATE TABLE r.t AS SELECT 1 AS i")
         with attached(pair, tmp_path / "other") as vanished:
@@ -117,5 +115,3 @@ def test_the_transaction_of_a_client_that_vanished_is_rolled_back(tmp_path: Path
             with pytest.raises(duckdb.Error, match="DETACH it and ATTACH it again"):
                 vanished.execute("FROM r.query('COMMIT')").fetchall()
         assert shell.rows("FROM r.t") == "i\n1"
-    finally:
-        pair.destroy()

@@ -131,14 +131,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     base = tmp_path_factory.mktemp("lost")
     kept = Kept(base / "here", base / "copy", base / "home")
     kept.root.mkdir()
-    pair = TempPair(kept.directory, env=kept.env)
-    try:
-        pair.start()
+    with TempPair(kept.directory, env=kept.env) as pair:
         Shell(pair, kept.home).run("CREATE TABLE r.kept AS SELECT range AS i FROM range(1000)")
         # Its end takes a backup.
         assert pair.stop() == 0
-    finally:
-        pair.destroy()
     # So that there is an epoch before.
     assert kept.opened() == (2, lake_of(kept))
     shutil.copytree(kept.root, kept.copy)

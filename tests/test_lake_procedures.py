@@ -217,9 +217,7 @@ def test_a_statement_that_ends_a_node_at_its_start_is_left_out(tmp_path: Path) -
     """An operator's statement as well: the replica serves, and says which one it was."""
     deadly = "CREATE OR REPLACE VIEW v AS SELECT 7 AS i; CALL lake.set_option('data_inlining_row_limit', 20)"
     env = {"AZQUACK_INIT_SQL": deadly, "AZQUACK_INLINING_LIMIT": "30"}
-    pair = TempPair(tmp_path / "lake", env=env)
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake", env=env) as pair:
         with attached(pair, tmp_path / "client") as connection:
             assert connection.execute(remote("SELECT i FROM v")).fetchall() == [(7,)]
         assert "a process died in a statement, and starts again without it" in pair.log_text()
@@ -228,5 +226,3 @@ def test_a_statement_that_ends_a_node_at_its_start_is_left_out(tmp_path: Path) -
         assert skipped["query-node-1"] == [deadly]
         metrics = httpx.get(f"{pair.http_url}/metrics", trust_env=False).text
         assert 'azquack_process_skipped_statements{process="query-node-1"} 1.0' in metrics
-    finally:
-        pair.destroy()

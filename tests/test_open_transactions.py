@@ -126,33 +126,32 @@ def test_a_commit_whose_files_are_gone_is_refused(
 
 def test_the_same_in_a_container(azurite: Azurite, container: str, tmp_path: Path, home: Path) -> None:
     env = {"AZQUACK_AZURE_CONNECTION_STRING": azurite.connection_string}
-    pair = TempPair(
-        tmp_path / "lake", "--data-path", f"az://{container}/lake/", "--backup-every", "0", env=env
-    )
-    pair.start()
-    try:
-        with attached(pair, home) as connection, azurite.client() as client:
+    with (
+        TempPair(
+            tmp_path / "lake", "--data-path", f"az://{container}/lake/", "--backup-every", "0", env=env
+        ) as pair,
+        attached(pair, home) as connection,
+        azurite.client() as client,
+    ):
 
-            def run(statement: str) -> list[tuple[object, ...]]:
-                return connection.execute(remote(statement)).fetchall()
+        def run(statement: str) -> list[tuple[object, ...]]:
+            return connection.execute(remote(statement)).fetchall()
 
-            def written() -> list[str]:
-                since = time.time()
-                wait_until(lambda: time.time() - since > files.YOUNG, "time stands still")
-                return [each for each in azurite.blobs(container) if each.endswith(".parquet")]
+        def written() -> list[str]:
+            since = time.time()
+            wait_until(lambda: time.time() - since > files.YOUNG, "time stands still")
+            return [each for each in azurite.blobs(container) if each.endswith(".parquet")]
 
-            run("CREATE TABLE t (i BIGINT)")
-            run("BEGIN")
-            run("INSERT INTO t SELECT range FROM range(5000)")
-            kept = written()
+        run("CREATE TABLE t (i BIGINT)")
+        run("BEGIN")
+        run("INSERT INTO t SELECT range FROM range(5000)")
+        kept = written()
+        run("COMMIT")
+        assert run("SELECT count(*), sum(i) FROM t") == [(5000, sum(range(5000)))]
+        run("BEGIN")
+        run("INSERT INTO t SELECT range FROM range(5000)")
+        [file] = set(written()) - set(kept)
+        client.get_blob_client(container, file).delete_blob()
+        with pytest.raises(duckdb.Error, match=r"the file az://.* that it wrote is gone"):
             run("COMMIT")
-            assert run("SELECT count(*), sum(i) FROM t") == [(5000, sum(range(5000)))]
-            run("BEGIN")
-            run("INSERT INTO t SELECT range FROM range(5000)")
-            [file] = set(written()) - set(kept)
-            client.get_blob_client(container, file).delete_blob()
-            with pytest.raises(duckdb.Error, match=r"the file az://.* that it wrote is gone"):
-                run("COMMIT")
-            assert run("SELECT count(*) FROM t") == [(5000,)]
-    finally:
-        pair.destroy()
+        assert run("SELECT count(*) FROM t") == [(5000,)]

@@ -142,15 +142,11 @@ def refusal(pair: TempPair, *flags: str) -> str:
 
 def test_a_pair_heeds_the_environment(tmp_path: Path) -> None:
     env = {"AZQUACK_PUBLIC_ROLE": "reader", "AZQUACK_DATA_PATH": str(tmp_path / "elsewhere")}
-    pair = TempPair(tmp_path / "lake", env=env)
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake", env=env) as pair:
         refused = Shell(pair, tmp_path / "home").run("CREATE TABLE r.t AS SELECT 1 AS i", check=False)
         assert refused.returncode != 0
         assert lake_id.lake_in((tmp_path / "elsewhere" / lake_id.MARK).read_text())
         assert not (tmp_path / "lake" / "data").exists()
-    finally:
-        pair.destroy()
 
 
 def test_a_wrong_token_is_refused(pair: TempPair, shell: Shell) -> None:
@@ -194,17 +190,13 @@ def test_a_read_only_lake_refuses_every_write(pair: TempPair, tmp_path: Path) ->
     pair.start()
     Shell(pair, tmp_path / "home").run("CREATE TABLE r.t AS SELECT 1 AS i")
     assert pair.stop() == 0
-    closed = TempPair(pair.directory, "--read-only")
-    try:
-        closed.start()
+    with TempPair(pair.directory, "--read-only") as closed:
         shell = Shell(closed, tmp_path / "home")
         assert shell.rows("FROM r.t") == "i\n1"
         for write in ("INSERT INTO t VALUES (2)", "DROP TABLE t", "CREATE SCHEMA s", "UPDATE t SET i = 2"):
             finished = shell.run(f"FROM r.query('{write}')", check=False)
             assert "read-only" in finished.stderr, write
         assert shell.rows("FROM r.t") == "i\n1"
-    finally:
-        closed.destroy()
 
 
 # Brings the loopback up: SIOCGIFFLAGS, then SIOCSIFFLAGS with IFF_UP (netdevice(7)).
@@ -309,9 +301,7 @@ def test_a_pair_whose_data_a_flag_has_placed_is_maintained_there(tmp_path: Path,
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     place = "data of it" if way == "relative" else str(tmp_path / "data of it")
-    pair = TempPair(tmp_path / "lake", "--data-path", place)
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake", "--data-path", place) as pair:
         assert run_sql(pair, "CREATE TABLE t AS SELECT i FROM range(1000) r(i)").returncode == 0
         done = subprocess.run(
             [sys.executable, "-m", "azquack", "maintain", "--dir", str(pair.directory), "--dry-run", "--json"],
@@ -319,8 +309,6 @@ def test_a_pair_whose_data_a_flag_has_placed_is_maintained_there(tmp_path: Path,
         )  # fmt: skip
         assert json.loads(done.stdout)["before"]["all_files"] == 1
         assert not list(elsewhere.iterdir())
-    finally:
-        pair.destroy()
 
 
 def test_what_a_killed_pair_announced_is_no_word_about_the_next_one(tmp_path: Path) -> None:

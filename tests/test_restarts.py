@@ -36,10 +36,8 @@ PROCESSES = ("query-gateway", "query-node-1", "catalog-node", "catalog-gateway")
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[TempPair]:
     """A pair with macros in its lake, and a principal of every role."""
-    made = TempPair(tmp_path / "lake")
-    made.start()
-    yield made
-    made.destroy()
+    with TempPair(tmp_path / "lake") as made:
+        yield made
 
 
 def restart(pair: TempPair, names: tuple[str, ...]) -> None:

@@ -183,9 +183,7 @@ def test_what_the_catalog_refuses_stands_in_the_audit_log_without_its_text(
 
 
 def test_a_runaway_statement_is_stopped_and_the_lake_goes_on(tmp_path: Path) -> None:
-    pair = TempPair(tmp_path / "lake", "--statement-timeout", "3", "--backup-every", "0")
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake", "--statement-timeout", "3", "--backup-every", "0") as pair:
         with attached(pair, tmp_path / "home") as client:
             with pytest.raises(duckdb.Error, match="ran longer than 3 s and was stopped"):
                 client.execute(remote("SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9"))
@@ -193,8 +191,6 @@ def test_a_runaway_statement_is_stopped_and_the_lake_goes_on(tmp_path: Path) -> 
                 client.execute(remote("SELECT 1")).fetchall()
         wait_until(lambda: answers(pair, tmp_path / "home"), "no node came back after a runaway statement")
         assert "a statement ran longer than 3 s" in pair.log_text()
-    finally:
-        pair.destroy()
 
 
 def answers(pair: TempPair, home: Path) -> bool:

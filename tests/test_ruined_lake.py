@@ -15,12 +15,8 @@ from tests.cluster import Shell, TempPair, remote, wait_until
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[TempPair]:
     """A pair of its own, as this lake is beyond repair afterwards."""
-    own = TempPair(tmp_path / "lake")
-    try:
-        own.start()
+    with TempPair(tmp_path / "lake") as own:
         yield own
-    finally:
-        own.destroy()
 
 
 def says(pair: TempPair, status: int) -> bool:

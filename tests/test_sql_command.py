@@ -98,12 +98,8 @@ def test_a_parameter_without_a_value_or_a_value_without_one_is_refused(
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TempPair]:
-    pair = TempPair(tmp_path_factory.mktemp("sql") / "lake")
-    try:
-        pair.start()
+    with TempPair(tmp_path_factory.mktemp("sql") / "lake") as pair:
         yield pair
-    finally:
-        pair.destroy()
 
 
 def run(

@@ -21,12 +21,8 @@ FEW, MANY = "INSERT INTO t VALUES (1)", "INSERT INTO t FROM range(100)"
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TempPair]:
-    pair = TempPair(tmp_path_factory.mktemp("unkept") / "lake")
-    try:
-        pair.start()
+    with TempPair(tmp_path_factory.mktemp("unkept") / "lake") as pair:
         yield pair
-    finally:
-        pair.destroy()
 
 
 def status(pair: TempPair, role: str) -> dict[str, Any]:

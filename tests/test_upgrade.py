@@ -109,18 +109,13 @@ def test_a_lake_of_an_older_duckdb_is_upgraded_by_its_first_start(
     made.catalog.rename(catalog)
     before = catalog.read_bytes()
 
-    pair = TempPair(made.path)
-    pair.start()
-    try:
-        with attached(pair, home) as connection:
-            for statement, rows in (
-                ("SELECT count(*), sum(i), sum(late) FROM t", [(991, sum(range(10, 1000)) + 5000, 0.5)]),
-                ("INSERT INTO t VALUES (1, 'z', 1.0)", [(1,)]),
-                ("SELECT count(*), sum(i) FROM t AT (VERSION => 1)", [(1000, sum(range(1000)))]),
-            ):
-                assert connection.execute(remote(statement)).fetchall() == rows
-    finally:
-        pair.destroy()
+    with TempPair(made.path) as pair, attached(pair, home) as connection:
+        for statement, rows in (
+            ("SELECT count(*), sum(i), sum(late) FROM t", [(991, sum(range(10, 1000)) + 5000, 0.5)]),
+            ("INSERT INTO t VALUES (1, 'z', 1.0)", [(1,)]),
+            ("SELECT count(*), sum(i) FROM t AT (VERSION => 1)", [(1000, sum(range(1000)))]),
+        ):
+            assert connection.execute(remote(statement)).fetchall() == rows
     [kept] = catalog.parent.glob("*.before-upgrade-*")
     assert kept.read_bytes() == before
     upgraded = epochs.newest(catalog.parent)

@@ -68,12 +68,8 @@ MERGED = ("CALL ducklake_flush_inlined_data('lake')", "CALL ducklake_merge_adjac
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TempPair]:
-    pair = TempPair(tmp_path_factory.mktemp("values") / "lake")
-    try:
-        pair.start()
+    with TempPair(tmp_path_factory.mktemp("values") / "lake") as pair:
         yield pair
-    finally:
-        pair.destroy()
 
 
 class Tables:

@@ -26,12 +26,8 @@ Connection = duckdb.DuckDBPyConnection
 @pytest.fixture(scope="module")
 def grouping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TempPair]:
     """A pair whose gateway gathers inserts."""
-    pair = TempPair(tmp_path_factory.mktemp("grouping") / "lake")
-    try:
-        pair.start()
+    with TempPair(tmp_path_factory.mktemp("grouping") / "lake") as pair:
         yield pair
-    finally:
-        pair.destroy()
 
 
 def crowd(
@@ -185,9 +181,7 @@ def test_a_session_that_is_not_plain_keeps_its_inserts_to_itself(grouping: TempP
 def test_every_insert_has_its_own_commit_where_it_is_off_or_doors_share_nodes(
     env: dict[str, str], tmp_path: Path, home: Path
 ) -> None:
-    pair = TempPair(tmp_path / "lake", env=env)
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake", env=env) as pair:
         before = made(pair, home, "CREATE TABLE t (n INTEGER)")
 
         def work(number: int, connection: Connection) -> None:
@@ -196,14 +190,10 @@ def test_every_insert_has_its_own_commit_where_it_is_off_or_doors_share_nodes(
 
         crowd(pair, home, work, clients=3)
         assert snapshots(pair, home) - before == 9
-    finally:
-        pair.destroy()
 
 
 def test_what_was_acknowledged_outlives_a_killed_node(tmp_path: Path, home: Path) -> None:
-    pair = TempPair(tmp_path / "lake")
-    try:
-        pair.start()
+    with TempPair(tmp_path / "lake") as pair:
         made(pair, home, "CREATE TABLE t (n INTEGER)")
         acknowledged: list[int] = []
         enough = threading.Event()
@@ -236,8 +226,6 @@ def test_what_was_acknowledged_outlives_a_killed_node(tmp_path: Path, home: Path
         assert set(acknowledged) <= set(kept), "an acknowledged row is gone"
         # A client has one insert under way at most.
         assert len(kept) - len(acknowledged) <= CLIENTS
-    finally:
-        pair.destroy()
 
 
 def lives(pair: TempPair, home: Path) -> bool:
