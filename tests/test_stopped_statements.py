@@ -182,3 +182,28 @@ def test_one_that_does_not_react_costs_its_node(impatient: TempPair, connect: Co
         there(client, STUCK)
     assert time.monotonic() - began > 5
     wait_until(lambda: sum(restarts(impatient).values()) > sum(before.values()), "the node was not restarted")
+
+
+def test_whoever_runs_too_much_is_seen_and_cancelled_and_goes_on(
+    impatient: TempPair, connect: Connect
+) -> None:
+    one, other = connect(), connect()
+    there(one, "CREATE TEMP TABLE mine AS SELECT 42 AS a")
+    said: list[str] = []
+
+    def run() -> None:
+        try:
+            there(one, f"{ENDLESS} -- cancel me")
+        except duckdb.Error as error:
+            said.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    mine = "SELECT id, state, seconds FROM azquack.sessions() WHERE statement LIKE '%cancel me' AND state = 'running'"
+    seen = wait_until(lambda: there(other, f"{mine} AND NOT contains(statement, 'LIKE')"), "it is not seen")
+    assert there(other, f"CALL azquack.cancel('{seen[0][0]}')") == [("cancelled",)]
+    thread.join()
+    assert "was cancelled by" in said[0]
+    assert there(one, "FROM mine") == [(42,)]
+    with pytest.raises(duckdb.Error, match="No session of yours has this id"):
+        there(other, "CALL azquack.cancel('0123456789ab')")

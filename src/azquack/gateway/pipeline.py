@@ -7,12 +7,14 @@ one more function, and its line there. A step refuses by raising `Refusal`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from azquack.errors import ClientGone, Refusal
+from azquack.gateway.activity import Activity
 from azquack.gateway.alarm import Alarm
 from azquack.gateway.audit import Audit, about
 from azquack.gateway.group import COMMIT_FAILED
@@ -42,11 +44,13 @@ class Services:
     audit: Audit | None = None
     alarm: Alarm | None = None
     writes: Writes | None = None
+    activity: Activity | None = None
 
 
 async def run(statement: Statement, execute: Execute, services: Services) -> Outcome:
     """From its arrival to its last byte; the outcome. Raises `Refusal`, `ClientGone`."""
-    async with _slot(statement, services), _transaction(statement, services):
+    await _answer(statement, services)
+    async with _shown(statement), _slot(statement, services), _transaction(statement, services):
         await _translate(statement)
         await _check(statement, services)
         await _summarize(statement, services)
@@ -61,7 +65,7 @@ async def run(statement: Statement, execute: Execute, services: Services) -> Out
 async def insert(statement: Statement, receive: Receive, execute: Execute, services: Services) -> Outcome:
     """The same for a native insert: its rows, which `receive` reads, are not waited for before they are wanted."""
     await _check_table(statement, services)
-    async with _transaction(statement, services):
+    async with _shown(statement), _transaction(statement, services):
         await _compare_table(statement)
         async with _audit(statement, services):
             _permit(statement)
@@ -80,6 +84,27 @@ async def _execute(statement: Statement, execute: Execute) -> None:
         if stopped.told:
             raise
         raise Stopped(stopped.why, what_stays(statement)) from None
+
+
+async def _answer(statement: Statement, services: Services) -> None:
+    """What only the gateway knows is written into it; a cancel must not wait for a place behind what it cancels."""
+    if services.activity is not None and (sql := await services.activity.answered(statement)) is not None:
+        if services.audit is not None:
+            statement.summary = await services.verdicts.summary(statement.session.principal, statement.sql)
+        statement.sql = sql
+
+
+@asynccontextmanager
+async def _shown(statement: Statement) -> AsyncIterator[None]:
+    """It is what its session does, for whoever asks."""
+    session = statement.session
+    text = f"INSERT INTO {statement.table}" if statement.table is not None else statement.sql
+    session.doing = mine = (text, time.monotonic())
+    try:
+        yield
+    finally:
+        if session.doing is mine:
+            session.doing = None
 
 
 @asynccontextmanager
@@ -147,7 +172,7 @@ async def _sound(statement: Statement, services: Services) -> None:
 
 async def _summarize(statement: Statement, services: Services) -> None:
     """What the audit log says of it, before names are written out in it."""
-    if services.audit is not None:
+    if services.audit is not None and statement.summary is None:
         statement.summary = await services.verdicts.summary(statement.session.principal, statement.sql)
 
 

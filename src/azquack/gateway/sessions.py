@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from azquack.errors import Refusal
@@ -43,6 +43,8 @@ class Session:
     untouched: bool = False
     flights: set[Stoppable] = field(default_factory=set)
     """What it has on its way."""
+    doing: tuple[str, float] | None = None
+    """The statement that runs, and when it came, in seconds of the monotonic clock."""
 
 
 class Sessions:
@@ -74,6 +76,10 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    def __iter__(self) -> Iterator[Session]:
+        """Those that are known here."""
+        return iter(list(self._known.values()))
 
     def admit(self, principal: Principal) -> None:
         """Raises `Refusal` when `principal` may not open a session more."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from azquack.errors import ClientGone, Refusal, WireError
+from azquack.gateway.activity import Activity
 from azquack.gateway.alarm import Alarm
 from azquack.gateway.audit import Audit
 from azquack.gateway.checks import Checks
@@ -116,6 +117,8 @@ class Gateway:
             nodes, rights.principals, self.sessions, limit, records.audit, replica, read_only=mode.read_only
         )
         slots = Slots(limit.statements, limit.statements_per_principal, limit.queue, limit.queue_seconds)
+        results = Results(limit) if mode.alone else None
+        activity = Activity(self.sessions, replica, results, records.audit) if mode.native_names else None
         services = Services(
             slots,
             _verdicts(rights.policy, records, limit),
@@ -124,11 +127,12 @@ class Gateway:
             audit=records.audit,
             alarm=records.alarm,
             writes=records.writes,
+            activity=activity,
         )
         execution = Execution(
             Relay(replica, limit),
             groups=Groups(replica, limit, self.metrics) if mode.group_commit else None,
-            results=Results(limit) if mode.alone else None,
+            results=results,
             messages=Messages(limit.messages_bytes) if mode.alone else None,
         )
         self._statements = Statements(
