@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -207,3 +209,22 @@ def test_whoever_runs_too_much_is_seen_and_cancelled_and_goes_on(
     assert there(one, "FROM mine") == [(42,)]
     with pytest.raises(duckdb.Error, match="No session of yours has this id"):
         there(other, "CALL azquack.cancel('0123456789ab')")
+
+
+def test_the_command_line_says_who_is_here_and_cancels(impatient: TempPair, connect: Connect) -> None:
+    there(connect(), "SELECT 1")
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "azquack", *arguments, "--dir", str(impatient.directory)],
+            capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
+
+    shown = json.loads(command("sessions", "--json").stdout)
+    assert {each["state"] for each in shown} == {"idle"}
+    assert shown[0]["id"] in command("sessions").stdout
+    idle = next(each["id"] for each in shown if each["state"] == "idle")
+    assert command("cancel", idle).stdout == "nothing ran in this session\n"
+    unknown = command("cancel", "it's nothing")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "Traceback" not in unknown.stderr

@@ -29,6 +29,8 @@ COMMANDS = {
     "status": Command("status", PAIR, "Say what is up, since when, which versions, and what the lake holds."),
     "sql": Command("sql", USE, "Run SQL in the lake, through the public gateway, and show what comes back."),
     "connect": Command("sql", USE, "Open the stock duckdb shell with the lake attached."),
+    "sessions": Command("sessions", USE, "Who is at the gateway, what runs and for how long."),
+    "cancel": Command("sessions", USE, "Cancel what a session has running."),
     "principal": Command("principal", USE, "People, their roles and what is granted to them."),
     "doctor": Command("doctor", CARE, "Say what is wrong with machine, settings, lake and deployment."),
     "lake": Command("lake", CARE, "Which lake this is: its id, and where it stands."),
