@@ -67,6 +67,7 @@ lock: ## the requirement files anew, from pyproject.toml
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade requirements/decisions.in -o requirements/decisions.txt
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade requirements/build.in -o requirements/build.txt
 	@for version in 1.5.3 1.5.4; do $(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header requirements/client-$$version.in -o requirements/client-$$version.txt; done
+	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements/client-dbt.in -o requirements/client-dbt.txt
 	@$(VENV)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade --python-version 3.11 requirements/infra.in -o requirements/infra.txt
 
 clean: ## remove what was built; the lake in ./lake stays

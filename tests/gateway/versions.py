@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.environments import OUTSIDE
 from tests.gateway.parts import ANN, ROOT, extensions_home
 
 OLDER = ("1.5.3", "1.5.4")
@@ -41,7 +42,7 @@ def installed(version: str) -> Path:
                     "--python", sys.executable, "--target", target,
                     "--requirements", ROOT / "requirements" / f"client-{version}.txt",
                 ],
-                capture_output=True, text=True, timeout=150, check=False,
+                capture_output=True, text=True, timeout=150, check=False, env=OUTSIDE,
             )  # fmt: skip
             if install.returncode != 0:
                 pytest.skip(f"DuckDB {version} could not be installed: {install.stderr.strip()[-300:]}")
