@@ -30,8 +30,16 @@ ROOMS: dict[str, frozenset[str]] = {
     "gateway": GROUND | {"config", "http", "node.address", "policy", "principals", "process", "quack"},
 }
 ROOMS["gateway.quack"] = ROOMS["gateway"] | {"gateway"}
+ROOMS["gateway.flight"] = ROOMS["gateway"] | {"gateway"}
 ROOMS["replicas"] = GROUND | frozenset(ROOMS)
-ROOMS["cli"] = GROUND | frozenset(ROOMS) - {"gateway", "gateway.quack", "http", "policy", "quack"}
+ROOMS["cli"] = GROUND | frozenset(ROOMS) - {
+    "gateway",
+    "gateway.flight",
+    "gateway.quack",
+    "http",
+    "policy",
+    "quack",
+}
 
 
 @cache
@@ -58,7 +66,8 @@ def imported(name: str) -> Iterator[str]:
 
 def room(name: str) -> str:
     """The room of module `name`."""
-    return "gateway.quack" if name.startswith("gateway.quack") else name.split(".")[0]
+    inner = ".".join(name.split(".")[:2])
+    return inner if inner in ROOMS else name.split(".")[0]
 
 
 @pytest.mark.parametrize("name", sorted(name for name in modules() if "." in name))

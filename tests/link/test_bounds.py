@@ -20,7 +20,7 @@ from azquack.http import Exchange, HttpServer
 from azquack.quack import wire
 from azquack.quack.lost import INVALID_ID
 from azquack.quack.upstream import Upstream
-from azquack.replicas.gateway.process import _limits
+from azquack.replicas.gateway.limits import limits_of
 from azquack.replicas.query import RETRIES
 from tests.cluster import wait_until
 from tests.link.conftest import NodeFactory
@@ -72,10 +72,10 @@ def test_a_text_that_fits_into_a_commit_is_kept_and_one_that_does_not_is_refused
 
 def test_what_a_link_may_send_the_catalogs_gateway_reads_whatever_its_settings() -> None:
     for body_limit in (1 << 16, 1 << 30):
-        limits = _limits(Settings(body_limit=body_limit), public=False)
+        limits = limits_of(Settings(body_limit=body_limit), public=False)
         assert limits.statement_bytes == sizes.COMMIT
         assert limits.body_bytes >= sizes.COMMIT
-    assert _limits(Settings(), public=True).statement_bytes == sizes.STATEMENT
+    assert limits_of(Settings(), public=True).statement_bytes == sizes.STATEMENT
 
 
 def test_many_conditions_in_one_query_are_answered(node: NodeFactory) -> None:

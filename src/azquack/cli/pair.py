@@ -23,9 +23,12 @@ from azquack.lake import client
 from azquack.process import logs
 from azquack.replicas import catalog, demo, query
 from azquack.replicas.child import ChildState
+from azquack.replicas.flight import spec as flight
 from azquack.replicas.local import LakeDirectory, Running
 from azquack.replicas.supervisor import Supervisor
 from azquack.tokens.configured import token_source_for
+
+LOOPBACK = "127.0.0.1"
 
 
 def register(app: typer.Typer) -> None:
@@ -108,6 +111,7 @@ async def _serve(
             tls=settings.tls_cert is not None,
             ca_file=str(settings.tls_cert.resolve()) if settings.tls_cert else "",
             data_path=_from_anywhere(settings.data_path or ""),
+            flight=_flight(settings, reports),
         )
         lake.announce(running)
         if with_demo:
@@ -118,6 +122,15 @@ async def _serve(
             _show(lake, flags, running, as_json)
 
     await Supervisor(specs, stop_timeout=settings.stop_timeout, ownership=owned).run(ready)
+
+
+def _flight(settings: Settings, reports: dict[str, dict[str, Any]]) -> str:
+    """Where Flight SQL is spoken; '' where it is not."""
+    if settings.flight_port is None:
+        return ""
+    scheme = "grpc" if settings.tls_cert is None else "grpc+tls"
+    host = LOOPBACK if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    return f"{scheme}://{host}:{reports[flight.NAME]['port']}"
 
 
 def _token_file(settings: Settings) -> str:
@@ -177,6 +190,8 @@ def _show(lake: LakeDirectory, flags: dict[str, Any], running: Running, as_json:
         out.print(f"  {trust.text}", markup=False)
     out.print(f"  {secret.text}\n  {attach.text}\n", markup=False)
     out.print(f"  FROM {client.ALIAS}.query('SELECT 42');\n", markup=False)
+    if running.flight:
+        out.print(f"[dim]flight[/] {running.flight} (Arrow Flight SQL: any user, the token as the password)")
     out.print(f"[dim]shell [/] azquack connect {where}")
     out.print(f"[dim]status[/] azquack status {where}")
     out.print(

@@ -156,6 +156,11 @@ class Settings(BaseModel):
     node_port: Port = _setting(
         "Gateway", "Port of the first node, the next ones follow; 0 takes free ones.", 0
     )
+    flight_port: Port | None = _setting(
+        "Gateway",
+        "Port on which a query replica speaks Arrow Flight SQL as well; 0 takes a free one. Default: it does not.",
+        None,
+    )
     group_commit: bool = _setting(
         "Gateway",
         "Gather small inserts that come at once into one commit, where no other gateway or peer shares.",

@@ -41,6 +41,25 @@ class Caller(Protocol):
         """It is known now."""
 
 
+class Authentication:
+    """Who has a token; an address that shows too many that nobody has waits."""
+
+    def __init__(self, principals: Principals, limits: Limits) -> None:
+        self._principals = principals
+        self._failures = Failures(limits.failed_logins, limits.failed_login_seconds)
+
+    async def of(self, address: str, token: str) -> Principal:
+        """Who has `token`. Raises `Refusal`, also where too many logins from `address` have failed."""
+        if self._failures.blocked(address):
+            raise Refusal("login_rate", "Too many failed logins from this address: try again in a minute")
+        # A JWT may need its issuer's keys, which come over the network.
+        principal = await asyncio.to_thread(self._principals.authenticate, token)
+        if principal is None:
+            self._failures.add(address)
+            raise Refusal("token", "Authentication failed: this token is not known here")
+        return principal
+
+
 class Logins:
     """Lets people in, with `read_only` to read alone; a replica on standby ends the wait for a node."""
 
@@ -56,13 +75,12 @@ class Logins:
         read_only: bool,
     ) -> None:
         self._nodes = nodes
-        self._principals = principals
         self._sessions = sessions
         self._limits = limits
         self._audit = audit
         self._replica = replica
         self._read_only = read_only
-        self._failures = Failures(limits.failed_logins, limits.failed_login_seconds)
+        self._authentication = Authentication(principals, limits)
 
     async def enter(
         self, caller: Caller, request: wire.ConnectionRequest, number: int | None = None, heartbeat: int = 0
@@ -71,7 +89,7 @@ class Logins:
 
         `heartbeat` as in `Ticket`. Raises `Refusal`.
         """
-        principal = await self.authenticate(caller.address, request.token)
+        principal = await self._authentication.of(caller.address, request.token)
         caller.vouch()
         self._sessions.admit(principal)
         session, answer = await self._open(principal, request, number, heartbeat)
@@ -79,17 +97,6 @@ class Logins:
             facts = {"address": caller.address, "client": request.version}
             self._audit.finish(self._audit.start(**about(session), kind="login", **facts), "ok")
         return session, answer
-
-    async def authenticate(self, address: str, token: str) -> Principal:
-        """Who has `token`. Raises `Refusal`, also where too many logins from `address` have failed."""
-        if self._failures.blocked(address):
-            raise Refusal("login_rate", "Too many failed logins from this address: try again in a minute")
-        # A JWT may need its issuer's keys, which come over the network.
-        principal = await asyncio.to_thread(self._principals.authenticate, token)
-        if principal is None:
-            self._failures.add(address)
-            raise Refusal("token", "Authentication failed: this token is not known here")
-        return principal
 
     async def _open(
         self, principal: Principal, request: wire.ConnectionRequest, number: int | None, heartbeat: int

@@ -176,6 +176,10 @@ class Node:
                     raise StartError(
                         f"port {port} on {self._config.host} is taken: choose another with AZQUACK_PORT"
                     ) from None
+        self.lock()
+
+    def lock(self) -> None:
+        """Put what users may not reach out of reach; nothing of it can be taken back."""
         for each in self._config.lockdown:
             self.run(each)
 

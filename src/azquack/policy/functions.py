@@ -10,6 +10,11 @@ from importlib.resources import files
 
 from azquack.principals.principal import Role, folded
 
+# Those of DuckDB and its extensions: the ones of the lake and of a session are macros, whose bodies were checked.
+QUESTION = (
+    "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions() WHERE database_name = 'system'"
+)
+"""By which a node tells the names of its functions."""
 _OWN = ("duckdb_", "pg_", "sqlite_", "pragma_")
 
 

@@ -39,6 +39,7 @@ class Running:
 
     The token of its users is not here: it lies in `token_file`, where it lies in a file. `data_path` is where its data
     lies, which only a flag may have said. With `tls` the public gateway speaks it, and `ca_file` (PEM) proves it.
+    `flight` is '' where Flight SQL is not spoken.
     """
 
     uri: str
@@ -52,6 +53,7 @@ class Running:
     data_path: str = ""
     tls: bool = False
     ca_file: str = ""
+    flight: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from azquack.principals.configured import principals_for
 from azquack.process import machine
 from azquack.process.pipes import Message
 from azquack.replicas.child import ChildSpec, Ports
+from azquack.replicas.flight.spec import flight
 from azquack.replicas.gateway.spec import gateway, node_token
 from azquack.sql import Statement, literal, plain
 from azquack.storage import storage_for
@@ -68,7 +69,9 @@ def node_config(
         access=access,
         duckdb_config={
             "memory_limit": settings.memory_limit
-            or memory_limit(machine.memory_bytes(), settings.query_nodes),
+            or memory_limit(
+                machine.memory_bytes(), settings.query_nodes + (settings.flight_port is not None)
+            ),
             "threads": str(settings.threads or os.cpu_count() or 1),
             "max_temp_directory_size": settings.spill_limit,
         },
@@ -130,6 +133,19 @@ def children(
             name, "azquack.node.process", config, settings.start_timeout, not on_demand, on_demand
         )
 
+    def flight_node(ports: Ports) -> Message:
+        uri = catalog(ports) if catalog else None
+        access: Access = "read" if settings.read_only else "write"
+        made = node_config(settings, tokens, catalog=uri, access=access, suffix="-flight")
+        return made.to_message()
+
+    flights = []
+    if settings.flight_port is not None:
+        # A pair on a laptop has a catalog of its own.
+        over_quack = (settings.catalog or "quack:").startswith("quack:")
+        seal = tokens.internal().get_secret_value()
+        flights = [flight(settings, flight_node, seal=seal, over_quack=over_quack)]
+
     first = settings.node_port
     return [
         *(node(name, "write", first + n if first else 0) for n, name in enumerate(writers)),
@@ -146,6 +162,7 @@ def children(
             on_demand={"read": READER},
             data_path=storage_for(settings).data_path if writers else "",
         ),
+        *flights,
     ]
 
 

@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import CollectorRegistry
 
 from azquack.catalog.backup.metrics import BackupCollector
-from azquack.config import sizes
 from azquack.config.settings import Settings
 from azquack.errors import AzQuackError, SettingError
 from azquack.gateway.alarm import Alarm
 from azquack.gateway.audit import Audit, appending
-from azquack.gateway.limits import Limits
 from azquack.gateway.metrics import Metrics
 from azquack.gateway.ports import Policy
 from azquack.gateway.quack.app import Gateway, Mode, Records, Rights
@@ -33,11 +31,11 @@ from azquack.http.listening import listening_socket
 from azquack.node.address import NodeAddress
 from azquack.principals import Principals, PublicToken, Role
 from azquack.principals.configured import principals_for
-from azquack.process import machine
 from azquack.process.disks import Room
 from azquack.process.health import Board
 from azquack.process.pipes import Message
 from azquack.quack.upstream import Session, Upstream
+from azquack.replicas.gateway.limits import limits_of
 from azquack.replicas.gateway.state import Replica, ReplicaCollector
 from azquack.tokens.configured import token_source_for
 
@@ -53,14 +51,8 @@ CANARY_EVERY = 20.0
 CANARY_AGAIN = 2.0
 CANARY_TIMEOUT = 10.0
 REFRESH_EVERY = 30.0
-# The part of the memory that a node's messages may have; what makes them takes three times their bytes.
-MESSAGES = 48
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "::1", "localhost")
-# Those of DuckDB and its extensions: the ones of the lake and of a session are macros, whose bodies were checked.
-FUNCTIONS = (
-    "SELECT string_agg(DISTINCT function_name, ' ') FROM duckdb_functions() WHERE database_name = 'system'"
-)
 
 
 class GatewayProcess:
@@ -175,9 +167,11 @@ class GatewayProcess:
         They follow from the configuration of the node and from nothing that the lake holds, so that the policy is the
         same whenever the gateway starts.
         """
+        from azquack.policy.functions import QUESTION
+
         for node in self._nodes:
             async with node.own_session() as session:
-                return (await session.text(FUNCTIONS)).split()
+                return (await session.text(QUESTION)).split()
         return []
 
     def _made(self, policy: Policy, views: LakeViews | None) -> Gateway:
@@ -202,7 +196,7 @@ class GatewayProcess:
             Rights(self._principals, Seal(self._config["seal"]), policy, views),
             records,
             mode,
-            _limits(settings, public=public),
+            limits_of(settings, public=public),
             self._replica,
         )
 
@@ -251,37 +245,6 @@ async def _forever(work: Callable[[], Coroutine[Any, Any, float]]) -> None:
     while True:
         pause = await work()
         await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
-
-
-def _limits(settings: Settings, *, public: bool) -> Limits:
-    # The catalog's gateway must read every commit that a link sends.
-    statement = sizes.STATEMENT if public else sizes.COMMIT
-    return Limits(
-        statement_bytes=statement,
-        body_bytes=settings.body_limit if public else max(settings.body_limit, statement),
-        statement_seconds=settings.statement_timeout,
-        abandoned_seconds=settings.abandoned_timeout,
-        interrupt_seconds=settings.interrupt_timeout,
-        statements=settings.statements_limit,
-        statements_per_principal=settings.statements_per_principal,
-        results=settings.results_limit,
-        results_per_principal=settings.results_per_principal,
-        result_seconds=settings.result_timeout,
-        messages_bytes=machine.memory_bytes() // settings.query_nodes // MESSAGES,
-        queue=settings.queue_limit,
-        queue_seconds=settings.queue_timeout,
-        sessions=settings.sessions_limit,
-        sessions_per_principal=settings.sessions_per_principal,
-        session_idle_seconds=settings.idle_timeout,
-        connections=settings.connections_limit,
-        connections_per_address=settings.connections_per_address,
-        unknown_connections=settings.unknown_connections,
-        login_seconds=settings.login_timeout,
-        requests_per_address=settings.requests_per_address,
-        requests_per_principal=settings.requests_per_principal,
-        failed_logins=settings.failed_logins,
-        node_wait_seconds=settings.start_timeout,
-    )
 
 
 def _listening(config: Message, settings: Settings) -> Listening:
