@@ -8,7 +8,6 @@ other frames; what a client sends is read strictly and written anew. Downwards (
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -21,7 +20,7 @@ from azquack.quack.wire.types import read_type
 
 # Behind the chunk before: its end and its wrapper's. Before a chunk: a pointer that is there, and the wrapper.
 _BEFORE = b"\x01\x2c\x01"
-_BETWEEN = re.compile(rb"(?=\xff\xff\xff\xff\x01\x2c\x01d\0)")
+_BETWEEN = b"\xff\xff\xff\xff\x01\x2c\x01d\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +155,13 @@ def _chunks(read: Reader, types: bytes, last: int) -> Iterator[bytes]:
     if answer[read.at : read.at + 3] != _BEFORE:
         raise WireError("A chunk of the result is missing")
     starts = [read.at + len(_BEFORE)]
-    for match in _BETWEEN.finditer(answer, read.at, last):
-        rows = Reader(answer, match.start() + 9)
+    at = read.at
+    while (at := answer.find(_BETWEEN, at, last)) >= 0:
+        rows = Reader(answer, at + len(_BETWEEN))
         rows.varint()
         if answer.startswith(b"e\0" + types, rows.at):
-            starts.append(match.start() + 7)
+            starts.append(at + 7)
+        at += 1
     if len(starts) == count:
         ends = [each - 5 for each in starts[1:]] + [last - 2]
         yield from (answer[start:end] for start, end in zip(starts, ends, strict=True))
