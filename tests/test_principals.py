@@ -358,6 +358,38 @@ def test_a_token_with_a_wrong_claim_is_refused(issuer: Issuer, claims: dict[str,
     assert hs256().authenticate(jwt.encode(wanted(**claims), HS_KEY, "HS256")) is None
 
 
+@pytest.mark.parametrize(
+    ("claims", "word"),
+    [
+        ({"iss": "https://login.example/other"}, "another issuer"),
+        ({"iss": None}, "no claim iss"),
+        ({"aud": "api://other"}, "another audience"),
+        ({"aud": None}, "no claim aud"),
+        ({"exp": datetime(2001, 1, 1, tzinfo=UTC)}, "has expired"),
+        ({"exp": None}, "no claim exp"),
+        ({"nbf": datetime(2101, 1, 1, tzinfo=UTC)}, "not valid yet"),
+        ({"sub": None}, "names nobody"),
+        ({"roles": ["Other"]}, "no role here"),
+    ],
+)  # fmt: skip
+def test_its_bearer_is_told_why_a_token_of_the_issuer_does_not_let_in(
+    issuer: Issuer, claims: dict[str, Any], word: str
+) -> None:
+    assert word in Principals([PublicToken("p" * 16), rs256(issuer)]).reason(issuer.sign("one", **claims))
+    token = jwt.encode(wanted(**claims), HS_KEY, "HS256")
+    assert word in hs256().reason(token)
+    # Whoever made a token of their own is told nothing of what would do.
+    for forged in (
+        jwt.encode(wanted(**claims), HS_KEY[::-1] + "x", "HS256"),
+        token[:-3] + "AAA",
+        "a.b.c",
+        "",
+        "x",
+    ):
+        assert hs256().reason(forged) == ""
+        assert rs256(issuer).reason(forged) == ""
+
+
 def test_the_role_may_lie_deeper_and_the_name_in_another_claim(issuer: Issuer) -> None:
     source = rs256(issuer, role_claim="realm_access.roles", name_claim="email")
     token = issuer.sign("one", realm_access={"roles": ["Lake.Admin"]}, email="ann@example.com")

@@ -54,6 +54,9 @@ class People:
             time.sleep(3)
         return self._people.get(token)
 
+    def reason(self, token: str) -> str:
+        return ""
+
     def current(self, name: str, fingerprint: str) -> Principal | None:
         known = [person for person in self._people.values() if person.name == name]
         return known[0] if known and known[0].fingerprint == fingerprint else None

@@ -56,7 +56,8 @@ class Authentication:
         principal = await asyncio.to_thread(self._principals.authenticate, token)
         if principal is None:
             self._failures.add(address)
-            raise Refusal("token", "Authentication failed: this token is not known here")
+            reason = await asyncio.to_thread(self._principals.reason, token)
+            raise Refusal("token", f"Authentication failed: {reason or 'this token is not known here'}")
         return principal
 
 

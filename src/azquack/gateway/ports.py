@@ -37,6 +37,9 @@ class Principals(Protocol):
     def authenticate(self, token: str) -> Principal | None:
         """The principal of `token`; None when there is none."""
 
+    def reason(self, token: str) -> str:
+        """Why `token` lets nobody in, as its bearer may know; or ''."""
+
     def current(self, name: str, fingerprint: str) -> Principal | None:
         """The principal of a session that was opened before; None when it was revoked since."""
 

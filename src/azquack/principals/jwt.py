@@ -9,7 +9,16 @@ from typing import Any
 
 import jwt as pyjwt
 from jwt import PyJWKClient, PyJWKSet
-from jwt.exceptions import PyJWKClientError, PyJWTError
+from jwt.exceptions import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuedAtError,
+    InvalidIssuerError,
+    MissingRequiredClaimError,
+    PyJWKClientError,
+    PyJWTError,
+)
 
 from azquack.errors import SettingError
 from azquack.principals.principal import NAME, Principal, Role
@@ -97,17 +106,8 @@ class JwtSource:
         self._clock = clock
 
     def authenticate(self, token: str) -> Principal | None:
-        if token.count(".") != 2 or len(token) > _LONGEST:
-            return None
         try:
-            claims = pyjwt.decode(
-                token,
-                self._key(token),
-                algorithms=[self._algorithm],
-                issuer=self._issuer,
-                audience=self._audience,
-                options={"require": ["exp", "iss", "aud"]},
-            )
+            claims = self._claims(token)
         except (PyJWTError, ValueError):
             return None
         role, name = self._role(claims), claims.get(self._name_claim)
@@ -116,6 +116,40 @@ class JwtSource:
         expires = int(claims["exp"])
         mark = _MARK.join(("jwt", role, str(expires), hashed(token)[:16]))
         return Principal(name, role, mark, expires=expires)
+
+    def reason(self, token: str) -> str:
+        """What is wrong with a token that bears the signature of the issuer: others are not told what would do."""
+        try:
+            claims = self._claims(token)
+        except ExpiredSignatureError:
+            return "this token has expired: get a new one"
+        except (ImmatureSignatureError, InvalidIssuedAtError):
+            return "this token is not valid yet: compare the clocks"
+        except InvalidAudienceError:
+            return "this token is for another audience (aud): ask its issuer for one for this lake"
+        except InvalidIssuerError:
+            return "this token is of another issuer (iss)"
+        except MissingRequiredClaimError as error:
+            return f"this token has no claim {error.claim}"
+        except (PyJWTError, ValueError):
+            return ""
+        if self._role(claims) is None:
+            return f"this token has no role here: nothing in its claim {self._role_claim} is one"
+        return f"this token names nobody: its claim {self._name_claim} is missing, or no name"
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """What a valid `token` says; its signature is checked first. Raises `PyJWTError`, `ValueError`."""
+        if token.count(".") != 2 or len(token) > _LONGEST:
+            raise ValueError("no JWT, or far too long for one")
+        claims: dict[str, Any] = pyjwt.decode(
+            token,
+            self._key(token),
+            algorithms=[self._algorithm],
+            issuer=self._issuer,
+            audience=self._audience,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+        return claims
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
         # Nobody revokes a JWT: what it said stands in the fingerprint, which the gateway has sealed, so that a

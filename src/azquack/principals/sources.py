@@ -24,6 +24,9 @@ class Source(Protocol):
     def authenticate(self, token: str) -> Principal | None:
         """Who shows `token`. May take a network round trip (`JwtSource`): not for an event loop."""
 
+    def reason(self, token: str) -> str:
+        """Why `token` lets nobody in, as its bearer may know; '' where the token is not known to be anybody's."""
+
     def current(self, name: str, fingerprint: str) -> Principal | None:
         """The principal as it is now, or None once its credential is revoked, rotated or expired.
 
@@ -48,6 +51,10 @@ class Principals:
 
     def authenticate(self, token: str) -> Principal | None:
         return next((found for source in self._sources if (found := source.authenticate(token))), None)
+
+    def reason(self, token: str) -> str:
+        """Why `token` lets nobody in, as its bearer may know; or ''."""
+        return next((found for source in self._sources if (found := source.reason(token))), "")
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
         return next((found for source in self._sources if (found := source.current(name, fingerprint))), None)
@@ -81,6 +88,10 @@ class PublicToken:
     def authenticate(self, token: str) -> Principal | None:
         return self._principal if hmac.compare_digest(principal_list.hashed(token), self._hash) else None
 
+    def reason(self, token: str) -> str:
+        """Nothing: who has no token of these is a stranger."""
+        return ""
+
     def current(self, name: str, fingerprint: str) -> Principal | None:
         mine = self._principal
         return mine if (name, fingerprint) == (mine.name, mine.fingerprint) else None
@@ -110,6 +121,10 @@ class TextSource:
 
     def authenticate(self, token: str) -> Principal | None:
         return self._by_hash.get(principal_list.hashed(token))
+
+    def reason(self, token: str) -> str:
+        """Nothing: who has no token of these is a stranger."""
+        return ""
 
     def current(self, name: str, fingerprint: str) -> Principal | None:
         found = self._by_name.get(name)

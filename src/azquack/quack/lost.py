@@ -10,7 +10,10 @@ INVALID_ID = "Invalid connection id"
 """DuckDB's own, of a session that a node does not know."""
 UNKNOWN = f"This session is not known here: {AGAIN}"
 LOST = f"The DuckDB node that held this session is gone: {AGAIN}"
-ENDED = f"This session has ended on its DuckDB node, which restarted or closed it: {AGAIN}"
+ENDED = (
+    "This session has ended on its DuckDB node, which closed it as nothing came for AZQUACK_IDLE_TIMEOUT, or "
+    f"restarted: {AGAIN}"
+)
 UNCERTAIN = "whether this statement took effect is not known"
 """Where an error says this, it may have been run and kept, or not."""
 BROKE = f"The DuckDB node broke off; {UNCERTAIN}. Look, and {AGAIN}"

@@ -62,9 +62,9 @@ class Listings(Dialect):
     """The questions of stock clients of Quack 3. They name every table with its schema, so nothing else is theirs."""
 
     async def translate(self, sql: str, session: Session) -> tuple[str, bool]:
-        """What is meant by `sql`, and whether that is a listing of the gateway's own."""
+        """What is meant by `sql`. The policy has not seen it yet: it leaves what the principal may know of."""
         told = LISTINGS.get(_bare(sql)) if len(sql) <= LONGEST else None
-        return (sql, False) if told is None else (told, True)
+        return told or sql, False
 
     async def prepare(self, sql: str, session: Session) -> None:
         """Nothing need be done."""
