@@ -64,7 +64,7 @@ def test_help_names_every_command_as_the_command_itself_does() -> None:
 # What each command must not wait for, by the names of modules; DuckDB and pydantic take 0.1 s each.
 HEAVY = {
     "duckdb",
-    "starlette",
+    "fastapi",
     "httpx",
     "prometheus_client",
     "pydantic",

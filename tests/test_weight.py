@@ -24,7 +24,7 @@ def loaded(*modules: str) -> set[str]:
 
 def test_a_node_holds_nothing_that_reads_settings_or_counts_requests() -> None:
     # 19 MB and half a second for each DuckDB of a replica.
-    heavy = {"starlette", "prometheus_client", "pydantic", *SETTINGS, *COMMANDS, *RARE}
+    heavy = {"fastapi", "prometheus_client", "pydantic", *SETTINGS, *COMMANDS, *RARE}
     assert not heavy & loaded("azquack.node.process", "azquack.catalog.link.link")
 
 
@@ -47,7 +47,7 @@ def test_the_backup_holds_nothing_of_the_command_line() -> None:
 
 
 def test_the_supervisor_holds_nothing_of_its_children() -> None:
-    heavy = {"starlette", "prometheus_client", "rich", "uvicorn", "uvloop", *RARE}
+    heavy = {"fastapi", "prometheus_client", "rich", "uvicorn", "uvloop", *RARE}
     assert not heavy & loaded("azquack.cli.serve")
 
 

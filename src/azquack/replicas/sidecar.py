@@ -9,38 +9,40 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from azquack.process.health import Board
 
 
-def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> Starlette:
+def application(board: Board, registry: CollectorRegistry, status: Callable[[], dict[str, Any]]) -> FastAPI:
     """`/healthz`, `/readyz`, `/status` and `/metrics`.
 
     `status` gives the body of the third, in which `ready` and `standby` say how the replica stands.
     """
+    app = FastAPI(title="AzQuack sidecar", docs_url=None, redoc_url=None, openapi_url=None)
 
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
 
-    async def readyz(_: Request) -> Response:
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
         now = status()
         ready = now["ready"]
         body = {"ready": ready, "standby": now["standby"], "checks": board.details()}
         return JSONResponse(body, status_code=200 if ready else 503)
 
-    async def show_status(_: Request) -> Response:
-        return JSONResponse(status() | {"checks": board.details()})
+    @app.get("/status")
+    async def show_status() -> dict[str, Any]:
+        return status() | {"checks": board.details()}
 
-    async def metrics(_: Request) -> Response:
+    @app.get("/metrics")
+    async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    answers = {"/healthz": healthz, "/readyz": readyz, "/status": show_status, "/metrics": metrics}
-    return Starlette(routes=[Route(path, answer) for path, answer in answers.items()])
+    return app
 
 
 class QuietServer(uvicorn.Server):
@@ -55,7 +57,7 @@ class QuietServer(uvicorn.Server):
 class SidecarServer:
     """Runs the sidecar's application on a socket that listens: `start`, then `stop`."""
 
-    def __init__(self, app: Starlette, listener: socket.socket) -> None:
+    def __init__(self, app: FastAPI, listener: socket.socket) -> None:
         self._listener = listener
         self._server = QuietServer(
             uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", server_header=False)
