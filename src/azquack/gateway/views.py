@@ -16,7 +16,8 @@ from azquack.errors import Refusal, StatementError, UpstreamError, WireError
 from azquack.gateway.ports import Principal, Principals
 from azquack.gateway.routing import Node
 from azquack.gateway.sessions import Session
-from azquack.policy.views import MAKER, Body, Read, View, Views
+from azquack.policy.rights import MAKER
+from azquack.policy.views import Body, Read, View, Views
 from azquack.principals.principal import folded
 from azquack.quack.lost import INVALID_ID
 from azquack.sql import literal

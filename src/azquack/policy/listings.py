@@ -18,7 +18,8 @@ from azquack.policy.lexer import Text, Token
 from azquack.policy.parser import Parser
 from azquack.policy.piece import Piece
 from azquack.policy.reader import Reader
-from azquack.policy.resolve import Rights, Work
+from azquack.policy.resolve import Work
+from azquack.policy.rights import Rights
 from azquack.policy.shape import CHARACTERS
 from azquack.policy.tree import NOWHERE, Name, uses
 from azquack.policy.visible import FOLDED, FUNCTIONS, visible

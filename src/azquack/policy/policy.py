@@ -17,14 +17,15 @@ from azquack.policy.parser import Parsed, Parser
 from azquack.policy.piece import Piece, Whole
 from azquack.policy.pivot import with_values
 from azquack.policy.reader import Target
-from azquack.policy.resolve import Rights, Work
+from azquack.policy.resolve import Work
 from azquack.policy.rewrite import take_apart
+from azquack.policy.rights import MAKER, Rights
 from azquack.policy.rules import Rules
 from azquack.policy.scope import MAIN, Asked, Scope
 from azquack.policy.shape import CHARACTERS, checked_size
 from azquack.policy.tree import is_constant, uses
 from azquack.policy.verdict import Effect, Verdict
-from azquack.policy.views import FORGED, MAKER, View, read, sign
+from azquack.policy.views import FORGED, View, read, sign
 from azquack.policy.write import Write
 from azquack.principals.principal import Principal, Role, folded
 

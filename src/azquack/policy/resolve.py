@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from azquack.policy.errors import Refused, Unclear
 from azquack.policy.functions import Functions
 from azquack.policy.lexer import Text
 from azquack.policy.piece import Piece
-from azquack.policy.scope import MAIN, TEMP, Asked, Kind, Scope
+from azquack.policy.rights import Rights
+from azquack.policy.scope import MAIN, SYSTEM, TEMP, Asked, Kind, Scope
 from azquack.policy.splice import Edits
 from azquack.policy.tree import NOWHERE
 from azquack.policy.views import Read
-from azquack.principals.principal import Grant, Role
 from azquack.sql import identifier
 
-SYSTEM = "system"
 SYSTEM_SCHEMAS = frozenset({"information_schema", "pg_catalog"})
 _BARE = frozenset({MAIN, *SYSTEM_SCHEMAS})
-
-
-class Person(Protocol):
-    """Somebody who may do what a role and grants allow."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def role(self) -> str: ...
-    @property
-    def grants(self) -> tuple[Grant, ...] | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What somebody may do; `maker` is whose name a view made with them bears, and empty without grants."""
-
-    role: Role
-    grants: tuple[Grant, ...] | None
-    maker: str = ""
-
-    @classmethod
-    def of(cls, principal: Person) -> Rights:
-        """Those of `principal`."""
-        maker = principal.name if principal.grants is not None else ""
-        return cls(Role(principal.role), principal.grants, maker)
 
 
 @dataclass(slots=True)

@@ -9,8 +9,9 @@ from azquack.policy.listings import DESCRIBED, Listings
 from azquack.policy.naming import What, is_plain, refuse_name
 from azquack.policy.piece import Piece
 from azquack.policy.reader import Target
-from azquack.policy.resolve import SYSTEM, SYSTEM_SCHEMAS, Resolver, Rights, Work
-from azquack.policy.scope import MAIN, TEMP, Kind
+from azquack.policy.resolve import SYSTEM_SCHEMAS, Resolver, Work
+from azquack.policy.rights import Rights
+from azquack.policy.scope import MAIN, SYSTEM, TEMP, Kind
 from azquack.policy.tree import Name
 from azquack.policy.views import Read
 from azquack.policy.visible import FUNCTIONS

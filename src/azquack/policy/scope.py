@@ -15,6 +15,7 @@ from azquack.sql import literal
 
 Kind = Literal["table", "function"]
 Asked = tuple[Kind, str]
+SYSTEM = "system"
 MAIN = "main"
 TEMP = "temp"
 

@@ -14,13 +14,13 @@ from azquack.policy.errors import Refused
 from azquack.policy.lexer import Text
 from azquack.policy.parser import Parser
 from azquack.policy.reader import Reader
+from azquack.policy.rights import MAKER
 from azquack.policy.scope import MAIN
 from azquack.policy.splice import Edits
 from azquack.policy.tree import Name, uses
 from azquack.principals.principal import Principal, folded
 from azquack.sql import literal
 
-MAKER = "azquack_maker"
 FORGED = (
     f"the name {MAKER} is kept for AzQuack's own note of who made a view: leave that WITH clause out, and the view "
     "gets a new one"

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from azquack.policy.resolve import SYSTEM, Rights
-from azquack.policy.scope import MAIN, TEMP
-from azquack.policy.views import MAKER
+from azquack.policy.rights import MAKER, Rights
+from azquack.policy.scope import MAIN, SYSTEM, TEMP
 from azquack.principals.principal import EVERY, Grant
 from azquack.sql import literal
 

@@ -64,6 +64,8 @@ class Commits:
         snapshot = statements.snapshot_of(sql)
         if statements.is_mixed(sql):
             raise StatementError(statements.MIXED)
+        if statements.is_retyped(sql):
+            raise StatementError(statements.RETYPED)
         if self._files is not None:
             named = files.named(sql)
             await self._look_for_files(self._files, named, sql, hold)
@@ -72,7 +74,9 @@ class Commits:
             if (self._catalog.generation, snapshot) > self._newest:
                 mark = f"{self._name}:{secrets.token_hex(8)}"
                 marked = statements.marked(sql, mark)
-                text = statements.with_withheld(marked or sql, self._withheld)
+                text = statements.with_withheld(
+                    statements.with_fresh_statistics(marked or sql), self._withheld
+                )
                 guards = [statements.none_newer(sql), *values.refusals(sql)]
                 text = ";\n".join([text.rstrip().rstrip(";"), *guards])
                 try:

@@ -29,7 +29,7 @@ _FILES = re.compile(r"\bducklake_data_file\b")
 _ROWS = re.compile(r"\bducklake_(?:data_file\b|delete_file\b|inlined_(?:data|delete)_\d)")
 _KEPT = re.compile(r"\bducklake_inlined_(?:data|delete)_(?P<table>\d++)")
 _LISTED = re.compile(r"\btable_id ?= ?(?P<table>\d++)")
-_SCHEMA = re.compile(r'(?P<schema>"(?:[^"]|"")++"\.)?+ducklake_')
+_SCHEMA = re.compile(r'\bFROM (?P<schema>"main"\.)?+ducklake_')
 _SNAPSHOT = re.compile(
     r"\b(?P<first>\d++) >= (?:\w++\.)?+begin_snapshot\b|\b(?:begin|end)_snapshot <= (?P<last>\d++)"
 )

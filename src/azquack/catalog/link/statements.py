@@ -94,6 +94,21 @@ MIXED = (
 )
 
 
+RETYPED = (
+    "ALTER COLUMN … TYPE needs a transaction of its own: what was written in the same one would hide the rows from "
+    "before, so nothing of it was kept"
+)
+_FILE_ID = re.compile(
+    r'(?P<row>\A\s*INSERT INTO (?:"main"\.)?ducklake_snapshot VALUES \(\d+, NOW\(\), \d+, \d+, )(?P<file>\d+)\)'
+)
+_DROPPED_COLUMNS = re.compile(r"dropped_cols\(tid, cid\) AS \(\s*VALUES (?P<pairs>[\d(), ]++)\n\)")
+_STATISTICS = re.compile(
+    r"new_values\(tid, cid, [a-z_, ]++\) AS \(\s*VALUES (?P<rows>[^;]*?)\)\s*UPDATE \S*ducklake_table_column_stats"
+)
+_PAIR = re.compile(r"\((\d+), (\d+)\)")
+_UNKNOWN = re.compile(r"\((\d+), (\d+), (?:true|false|NULL), (?:true|false|NULL), NULL, NULL,")
+
+
 def kind_of(sql: str) -> Kind:
     """What `sql` is. What is not known for sure to be harmless counts as a write."""
     if _COMMIT.match(sql):
@@ -233,6 +248,29 @@ def with_withheld(commit: str, tables: Collection[int]) -> str:
         if int(row["table"]) in tables and int(row["newest"]) < int(match["id"])
     ]
     return "\n".join([f"{commit.rstrip().rstrip(';')};", *extra]) if extra else commit
+
+
+def with_fresh_statistics(commit: str) -> str:
+    """A COMMIT that alters a table, so that every node reads the table's statistics anew.
+
+    DuckLake keeps them by `next_file_id`, which no ALTER moves on. Of a column that has another type since, the next
+    write made them unknown, the one after it those of its own rows alone, and every filter left the older rows out.
+    """
+    if "altered_table" not in commit or "altered_table" not in changes_of(commit):
+        return commit
+    return _FILE_ID.sub(lambda found: f"{found['row']}{int(found['file']) + 1})", commit, count=1)
+
+
+def is_retyped(commit: str) -> bool:
+    """Whether a COMMIT changes a column and makes its statistics unknown, as rows in one transaction with it do."""
+    if "dropped_cols" not in commit or "new_values" not in commit:
+        return False
+    bare = without_quoted(commit)
+    columns, written = _DROPPED_COLUMNS.search(bare), _STATISTICS.search(bare)
+    if columns is None or written is None:
+        return False
+    changed = set(_PAIR.findall(columns["pairs"]))
+    return not changed.isdisjoint(_UNKNOWN.findall(written["rows"]))
 
 
 def is_mixed(commit: str) -> bool:

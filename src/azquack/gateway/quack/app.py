@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from azquack.errors import ClientGone, Refusal, WireError
@@ -26,7 +28,6 @@ from azquack.gateway.pipeline import Services
 from azquack.gateway.ports import NoReplica, Policy, Principals, Replica
 from azquack.gateway.quack.native_names import NativeNames
 from azquack.gateway.quack.statements import Statements
-from azquack.gateway.quack3.app import Quack3
 from azquack.gateway.relay import Relay
 from azquack.gateway.results import Results
 from azquack.gateway.routing import Nodes
@@ -40,6 +41,7 @@ from azquack.http import Exchange
 from azquack.quack import wire, wire3
 
 if TYPE_CHECKING:
+    from azquack.gateway.quack3.app import Quack3
     from azquack.gateway.views import LakeViews
 
 log = logging.getLogger(__name__)
@@ -139,13 +141,25 @@ class Gateway:
             services, execution, limit, NativeNames() if mode.native_names else None
         )
         # A catalog's one client is our own link, which speaks Quack 1.
-        self._quack3 = None
-        if mode.native_names:
-            self._quack3 = Quack3(
-                self._logins, self.sessions, services, execution, limit, replica, alone=mode.alone
-            )
+        self._speaks_quack3 = mode.native_names
+        self._quack3: Quack3 | None = None
+
+        def made() -> Quack3:
+            from azquack.gateway.quack3.app import Quack3
+
+            return Quack3(self._logins, self.sessions, services, execution, limit, replica, alone=mode.alone)
+
+        self._make_quack3 = made
         self.metrics.running.set_function(lambda: slots.running)
         self.metrics.queued.set_function(lambda: slots.waiting)
+
+    async def _version3(self) -> Quack3:
+        """Quack 3 of this gateway; with its first client comes numpy, 21 MB that others need not hold."""
+        if self._quack3 is None:
+            await asyncio.to_thread(import_module, "azquack.gateway.quack3.app")
+        if self._quack3 is None:
+            self._quack3 = self._make_quack3()
+        return self._quack3
 
     async def __call__(self, exchange: Exchange) -> None:
         match exchange.method, exchange.path:
@@ -181,8 +195,8 @@ class Gateway:
             outcome = "refused"
             what = "login" if kind == KINDS.CONNECTION_REQUEST.name else kind.lower()
             self._traffic.refused(refusal, what, exchange.address, session)
-            if session is not None and session.ticket.heartbeat and self._quack3 is not None:
-                await self._quack3.refuse(exchange, refusal)
+            if session is not None and session.ticket.heartbeat and self._speaks_quack3:
+                await (await self._version3()).refuse(exchange, refusal)
             else:
                 await exchange.refuse(refusal)
         except ClientGone:
@@ -204,7 +218,7 @@ class Gateway:
         try:
             return wire.parse_header(prefix)
         except WireError:
-            if self._quack3 is None:
+            if not self._speaks_quack3:
                 raise Refusal("unreadable", NOT_QUACK_1) from None
         try:
             return wire3.parse_header(prefix)
@@ -223,13 +237,13 @@ class Gateway:
 
     async def _login(self, exchange: Exchange, header: wire.Header | wire3.Header) -> None:
         message = await exchange.whole(self.limits.login_bytes)
-        if self._quack3 is not None:
+        if self._speaks_quack3:
             try:
                 login = wire3.parse_login(message)
             except WireError:
                 raise Refusal("unreadable", NOT_QUACK) from None
             if login.speaks_quack_3:
-                return await self._quack3.login(exchange, login)
+                return await (await self._version3()).login(exchange, login)
             if not login.lowest <= wire.QUACK_VERSION <= login.highest:
                 raise Refusal("version", NOT_QUACK)
         try:
@@ -244,8 +258,10 @@ class Gateway:
     async def _answer(
         self, exchange: Exchange, session: Session, header: wire.Header | wire3.Header
     ) -> Outcome:
-        if session.ticket.heartbeat and self._quack3 is not None:
-            return await self._quack3.serve(exchange, session, wire3.parse_header(await exchange.prefix()))
+        if session.ticket.heartbeat and self._speaks_quack3:
+            return await (await self._version3()).serve(
+                exchange, session, wire3.parse_header(await exchange.prefix())
+            )
         assert isinstance(header, wire.Header)
         try:
             match header.type:

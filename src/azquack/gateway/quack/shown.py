@@ -7,7 +7,7 @@ node, so that every gateway finds it and none keeps state. It is told of what it
 from __future__ import annotations
 
 from azquack.gateway.ports import Principal
-from azquack.policy.resolve import Rights
+from azquack.policy.rights import Rights
 from azquack.policy.visible import visible
 
 LAKE = "current_database()"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from azquack.errors import WireError
 from azquack.quack.wire.columns import read_vector, write_vector
-from azquack.quack.wire.fields import END, Reader, field, text_field, varint
+from azquack.quack.wire.fields import END, ROOM, Reader, field, text_field, varint
 from azquack.quack.wire.messages import Header, append_target
 from azquack.quack.wire.messages import header as written_header
 from azquack.quack.wire.types import VECTOR_ROWS, read_type, write_type
@@ -18,7 +18,6 @@ from azquack.quack.wire.vectors import Room, Vector
 
 COLUMNS = 10_000
 ROWS = 122_880
-ROOM = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)

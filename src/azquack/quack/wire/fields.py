@@ -12,6 +12,8 @@ END = b"\xff\xff"
 MAX_VARINT = 10
 NAME_BYTES = 64 << 10
 NONE = (1 << 64) - 1
+# Bytes that the chunks of a message may have once they are flat.
+ROOM = 256 << 20
 
 
 _BYTES = [bytes([number]) for number in range(0x80)]

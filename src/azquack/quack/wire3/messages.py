@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from azquack.quack.wire.chunks import Chunk
+if TYPE_CHECKING:
+    from azquack.quack.wire.chunks import Chunk
+
 
 QUACK_VERSION = 3
 # The query id that stands for whatever runs; also that of a client's own questions about the catalog.

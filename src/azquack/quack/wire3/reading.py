@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from azquack.errors import WireError
-from azquack.quack.wire.chunks import ROOM, read_chunk
-from azquack.quack.wire.fields import NONE, Reader
+from azquack.quack.wire.fields import NONE, ROOM, Reader
 from azquack.quack.wire.messages import MAX_ID
 from azquack.quack.wire3.messages import (
     Acknowledgement,
@@ -119,6 +118,9 @@ def _send_data(read: Reader, limit: int) -> Rows | Batch:
 def _rows(read: Reader, limit: int) -> Rows:
     schema, table = read.name_field(1), read.name_field(2)
     read.take(len(_POINTER))
+    # With it comes numpy, 21 MB that a gateway without such inserts need not hold.
+    from azquack.quack.wire.chunks import read_chunk
+
     chunk = read_chunk(read, limit)
     read.end()
     read.need(4)
@@ -140,6 +142,8 @@ def _batch(read: Reader, limit: int) -> Batch:
         raise WireError(f"A message brings at most {CHUNKS} chunks")
     if (count > 0) != (index != NONE) or (count == 0 and total == NONE) or index == 0:
         raise WireError("A SEND_DATA brings chunks with their index, from 1, or ends its stream")
+    from azquack.quack.wire.chunks import read_chunk
+
     chunks = []
     left = limit
     for _ in range(count):
