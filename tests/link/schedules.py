@@ -83,6 +83,12 @@ REFUSALS = (
     "Failed to read inlined-data aggregates",
 )
 
+# A fault of DuckLake 1.5.5 that ends the process: known-limits.md.
+FATAL = (
+    [Step(0, "delete", 9, 34), Step(0, "begin"), Step(0, "flush"), Step(0, "merge_into", 6, 66)],
+    "Attempting to get the index of an optional_idx that is not set",
+)
+
 # What puts rows into other files, in snapshots that are over as well.
 MOVES = frozenset({"flush", "merge", "rewrite"})
 
@@ -93,6 +99,7 @@ def schedule(seed: int) -> list[Step]:
     steps: list[Step] = []
     fresh = 1000
     sessions = choose.choice((2, 2, SESSIONS))
+    begun: set[int] = set()
     for _ in range(choose.randrange(6, 18)):
         kind = choose.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         low = choose.randrange(FIRST_ROWS)
@@ -100,7 +107,14 @@ def schedule(seed: int) -> list[Step]:
         if kind in ("insert", "add_column", "comment"):
             low, high = fresh, fresh + choose.choice((1, 3, INLINED + 2))
             fresh = high
-        steps.append(Step(choose.randrange(sessions), kind, low, high))
+        step = Step(choose.randrange(sessions), kind, low, high)
+        if kind == "begin":
+            begun.add(step.session)
+        elif kind in ("commit", "rollback"):
+            begun.discard(step.session)
+        # What follows a flush in its transaction may end the process (`FATAL`), and is refused in any case.
+        if kind != "flush" or step.session not in begun:
+            steps.append(step)
     return steps
 
 

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import duckdb
 import pytest
 
 from azquack.catalog.check import metadata
-from tests.link.schedules import SESSIONS, Run, Step, Wrong, schedule, shrunk
+from tests.link.schedules import FATAL, SESSIONS, Run, Step, Wrong, schedule, shrunk
 from tests.link.sessions import Cluster, cluster
 
 SCHEDULES = int(os.environ.get("AZQUACK_TEST_SCHEDULES", "10000"))
@@ -90,6 +92,20 @@ def test_what_the_catalogs_own_check_misses_is_refused(lake: Cluster, name: str,
     number = list(KNOWN).index(name)
     Run(sessions(lake), f"known_{number}").run(KNOWN[name])
     checked(lake, tmp_path / "copy.duckdb")()
+
+
+def test_what_follows_a_flush_in_its_transaction_may_end_the_node(tmp_path: Path) -> None:
+    """In a process of its own, which ends."""
+    script = (
+        "import sys, pathlib; from tests.link.schedules import FATAL, Run; from tests.link.sessions import cluster\n"
+        "with cluster(pathlib.Path(sys.argv[1]), nodes=1) as lake:\n"
+        "    Run([lake.nodes[0].session()], 'ends').run(FATAL[0])\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "lake")], capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode != 0
+    assert FATAL[1] in ended.stdout + ended.stderr
 
 
 def test_schedules_of_fixed_seeds(lake: Cluster, tmp_path: Path) -> None:

@@ -114,6 +114,11 @@ def test_every_error_comes_back(sentence: str) -> None:
     assert wire.parse_error(wire.error(sentence)) == sentence
 
 
+def test_an_error_that_is_cut_within_a_letter_is_read_all_the_same() -> None:
+    whole = wire.error("LINE 1: größer")
+    assert wire.parse_error(whole.replace("ß".encode(), b"\xc3\x20")) == "LINE 1: grö\ufffd er"
+
+
 @given(message=st.sampled_from(RECORDED), new=ID)
 def test_replacing_the_id_changes_nothing_else(message: bytes, new: str) -> None:
     header = wire.parse_header(message)

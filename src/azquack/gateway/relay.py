@@ -113,7 +113,9 @@ class Relay:
         """The sentence in `message`, an ERROR. Raises `Refusal`."""
         try:
             return wire.parse_error(message)
-        except WireError:
+        except WireError as error:
+            facts = {"reason": str(error), "bytes": len(message), "end": message[-16:].hex()}
+            log.error("the error of a node cannot be read", extra=facts)
             raise Refusal("node", "The DuckDB node's error cannot be read: try again") from None
 
     def _error(self, message: bytes, text: str, node: str, texts: Texts | None) -> bytes:

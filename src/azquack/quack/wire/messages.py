@@ -287,9 +287,9 @@ def error(sentence: str) -> bytes:
 
 
 def parse_error(message: bytes) -> str:
-    """The sentence of an ERROR."""
+    """The sentence of an ERROR. What is not UTF-8 in it, as where DuckDB cuts an excerpt, is replaced."""
     read = _body(message, MessageType.ERROR)
-    sentence = read.text_field(1)
+    sentence = read.take(read.varint()).decode(errors="replace") if read.field(1) else ""
     _finish(read)
     return sentence
 
