@@ -147,7 +147,7 @@ class Gateway:
         def made() -> Quack3:
             from azquack.gateway.quack3.app import Quack3
 
-            return Quack3(self._logins, self.sessions, services, execution, limit, replica, alone=mode.alone)
+            return Quack3(self._logins, self.sessions, services, execution, limit, alone=mode.alone)
 
         self._make_quack3 = made
         self.metrics.running.set_function(lambda: slots.running)

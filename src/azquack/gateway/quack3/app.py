@@ -12,7 +12,6 @@ from azquack.gateway.limits import Limits
 from azquack.gateway.logins import Logins
 from azquack.gateway.outcome import Outcome
 from azquack.gateway.pipeline import Services
-from azquack.gateway.ports import Replica
 from azquack.gateway.quack3.clients import Client
 from azquack.gateway.quack3.inserts import Inserts
 from azquack.gateway.quack3.listings import Listings
@@ -47,7 +46,6 @@ class Quack3:
         services: Services,
         execution: Execution,
         limits: Limits,
-        replica: Replica,
         *,
         alone: bool,
     ) -> None:
@@ -55,9 +53,7 @@ class Quack3:
         self._sessions = sessions
         self._limits = limits
         self._alone = alone
-        self._statements = Statements(
-            services, execution, Listings(), replica.interrupt, limits.result_seconds
-        )
+        self._statements = Statements(services, execution, Listings(), limits.result_seconds)
         self._inserts = Inserts(self._statements, services, limits.result_seconds)
         self._clients: dict[str, Client] = {}
         self._ended: OrderedDict[str, Refusal] = OrderedDict()

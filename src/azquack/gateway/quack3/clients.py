@@ -41,8 +41,6 @@ class Connection:
     session: Session
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     result: Result | None = None
-    number: int = 0
-    """DuckDB's own number of it; 0 while it is not known."""
 
     @property
     def is_busy(self) -> bool:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from azquack.errors import Refusal, StatementError, UpstreamError, WireError
 from azquack.gateway import pipeline
+from azquack.gateway.cancel import cancel
 from azquack.gateway.excerpt import Texts
 from azquack.gateway.execution import Execution
 from azquack.gateway.group import Insert
-from azquack.gateway.node_session import node_refusals
 from azquack.gateway.outcome import Outcome
 from azquack.gateway.pipeline import Services
 from azquack.gateway.quack3.captured import Captured
@@ -24,13 +23,10 @@ from azquack.quack.faults import clear
 from azquack.quack.upstream import exchange as ask
 
 WHOLE_BYTES = HELD
-NUMBER = "SELECT current_connection_id()::VARCHAR"
 CANCELLED = "Interrupted: query was cancelled"
+BY = "its client"
 
 END_SECONDS = 5.0
-
-# Ends what runs in a connection of a node, by DuckDB's number of it.
-Interrupt = Callable[[str, int], Awaitable[bool | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +56,11 @@ class Statements:
         services: Services,
         execution: Execution,
         dialect: Dialect | None,
-        interrupt: Interrupt,
         patience: float,
     ) -> None:
         self._services = services
         self._execution = execution
         self._dialect = dialect
-        self._interrupt = interrupt
         self._patience = patience
 
     async def prepare(self, client: Client, reply: Reply, message: wire3.Prepare) -> Answer:
@@ -92,7 +86,7 @@ class Statements:
         whole = query == wire3.WHOLE
         for number, connection in list(client.running.items()):
             if whole or number == query:
-                await self._end_running(connection)
+                await cancel(connection.session, BY)
         for number, result in list(client.results.items()):
             if result.is_open and (whole or number == query):
                 result.fail(Refusal("cancelled", CANCELLED))
@@ -102,7 +96,7 @@ class Statements:
         running = list(client.running.values())
         client.fail(refusal)
         for connection in running:
-            await self._end_running(connection)
+            await cancel(connection.session, BY)
         for connection in client.connections:
             session = connection.session
             if self._execution.results is not None:
@@ -111,9 +105,6 @@ class Statements:
             with suppress(StatementError, UpstreamError, TimeoutError):
                 async with asyncio.timeout(END_SECONDS):
                     await ask(session.node.upstream, wire.disconnect(session.ticket.inner))
-
-    async def _end_running(self, connection: Connection) -> None:
-        await self._interrupt(connection.session.node.name, connection.number)
 
     async def run(
         self, client: Client, connection: Connection, reply: Reply, sql: str, query: int
@@ -129,9 +120,6 @@ class Statements:
 
         # A transaction of a 2.x client holds statements of several numbers: to the node it is one that a user began.
         statement = Statement(session, captured, sql, dialect=self._dialect)
-        if not connection.number:
-            with node_refusals("node"):
-                connection.number = int(await session.asking.text(NUMBER))
         client.running[query] = connection
         before = session.transaction.open
         try:
