@@ -18,8 +18,15 @@ USAGE
 
 main() {
     case "${1:-}" in
-        -h | --help) usage; exit 0 ;;
-        '') usage >&2; exit 2 ;;
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        -*) err "unknown argument $1: see --help" ;;
+        '')
+            usage >&2
+            exit 2
+            ;;
     esac
     [ -n "${AZQUACK_PUBLIC_TOKEN:-}" ] || err 'set AZQUACK_PUBLIC_TOKEN to a token of the lake'
     need_cmd python3 'install Python 3.11 or later'
@@ -28,7 +35,7 @@ main() {
     python3 -m venv "$where/venv"
     "$where/venv/bin/pip" install --quiet --disable-pip-version-check "duckdb${2:+==$2}" 'duckdb>=2,<3' ||
         err 'DuckDB 2.x cannot be installed here: is there network?'
-    HOME="$where" "$where/venv/bin/python" "$root/scripts/check_duckdb2.py" "$1"
+    HOME="$where" "$where/venv/bin/python" "$root/scripts/duckdb2/statements.py" "$1"
 }
 
 main "$@"

@@ -187,10 +187,8 @@ def test_a_runaway_statement_is_stopped_and_the_lake_goes_on(tmp_path: Path) -> 
         with attached(pair, tmp_path / "home") as client:
             with pytest.raises(duckdb.Error, match="ran longer than 3 s and was stopped"):
                 client.execute(remote("SELECT count(*) FROM range(100000000000) t(i) WHERE i % 7 = 9"))
-            with pytest.raises(duckdb.Error, match="DETACH it and ATTACH it again"):
-                client.execute(remote("SELECT 1")).fetchall()
-        wait_until(lambda: answers(pair, tmp_path / "home"), "no node came back after a runaway statement")
-        assert "a statement ran longer than 3 s" in pair.log_text()
+            assert client.execute(remote("SELECT 1")).fetchall() == [(1,)]
+        assert answers(pair, tmp_path / "home")
 
 
 def answers(pair: TempPair, home: Path) -> bool:

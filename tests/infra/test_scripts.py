@@ -24,7 +24,7 @@ SHELL = sorted([*(ROOT / "scripts").glob("*.sh"), *(ROOT / "infra" / "hooks").gl
 WITH_HELP = [
     path
     for path in sorted((ROOT / "scripts").iterdir())
-    if path.name not in ("deployment.sh", "lib.sh", "setup.sh", "test.sh")
+    if path.is_file() and path.name not in ("deployment.sh", "lib.sh", "setup.sh", "test.sh")
 ]
 
 each_script = pytest.mark.parametrize("script", WITH_HELP, ids=lambda path: path.name)
