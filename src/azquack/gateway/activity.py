@@ -20,16 +20,19 @@ from azquack.gateway.sessions import Session, Sessions
 from azquack.gateway.statement import Statement
 from azquack.patterns import re
 from azquack.policy.errors import Refused
-from azquack.policy.shape import SMALL, pieces
+from azquack.policy.shape import CHARACTERS, SMALL, pieces
 from azquack.sql import literal
 
 COLUMNS = "id, principal, role, since, node, client, state, statement, seconds, percent, rows"
-# Characters of a statement that are shown; of a text that is too long to be looked at for secrets, none.
+# Characters of a statement that are shown, and of all together; of a text that is too long to be looked at for secrets,
+# none.
 SHOWN = 500
+ALL_SHOWN = 250_000
 _CANCEL = re.compile(
     r"\s*+CALL\s++azquack\s*+\.\s*+cancel\s*+\(\s*+'([^']*+)'\s*+\)\s*+;?+\s*+", re.IGNORECASE
 )
 _NAME = ("azquack", ".", "sessions", "(", ")")
+_TOO_OFTEN = "azquack.sessions() stands too often in this statement: ask for it once, in a WITH"
 _UNKNOWN = "No session of yours has this id: see azquack.sessions()"
 
 
@@ -55,6 +58,8 @@ class Activity:
         if not places:
             return None
         listed = await self._listed(statement.session)
+        if len(sql) + len(places) * len(listed) > CHARACTERS:
+            raise Refusal("sessions", _TOO_OFTEN)
         for start, end in reversed(places):
             sql = f"{sql[:start]}{listed}{sql[end:]}"
         return sql
@@ -85,16 +90,20 @@ class Activity:
             numbers = [each.ticket.number for each in seen if each.node.name == node and each.doing]
             told = await self._replica.progress(node, numbers) if numbers else {}
             progress |= {(node, number): how for number, how in told.items()}
-        rows = ", ".join(_row(each, progress.get((each.node.name, each.ticket.number))) for each in seen)
+        shown = min(SHOWN, ALL_SHOWN // len(seen))
+        rows = ", ".join(
+            _row(each, progress.get((each.node.name, each.ticket.number)), shown) for each in seen
+        )
         return f"(SELECT * FROM (VALUES {rows}) AS t({COLUMNS}))"
 
 
-def _row(session: Session, progress: Progress | None) -> str:
+def _row(session: Session, progress: Progress | None, shown: int) -> str:
     doing = session.doing
+    what = _shown(doing[0], shown) if doing else ""
     texts = (
         label(session.connection_id), session.principal.name, session.principal.role,
         datetime.fromtimestamp(session.ticket.since, UTC).isoformat(timespec="seconds"),
-        session.node.name, session.ticket.client, "running" if doing else "idle", _shown(doing[0]) if doing else "",
+        session.node.name, session.ticket.client, "running" if doing else "idle", what,
     )  # fmt: skip
     seconds = f"{time.monotonic() - doing[1]:.3f}" if doing else "NULL"
     known = f"{progress.percent:.1f}, {progress.rows}" if progress is not None else "NULL, NULL"
@@ -103,8 +112,8 @@ def _row(session: Session, progress: Progress | None) -> str:
     )
 
 
-def _shown(sql: str) -> str:
-    return summary_of(sql).text[:SHOWN] if len(sql) <= SMALL else ""
+def _shown(sql: str, characters: int) -> str:
+    return summary_of(sql).text[:characters] if len(sql) <= SMALL else ""
 
 
 def _calls(sql: str) -> Iterator[tuple[int, int]]:

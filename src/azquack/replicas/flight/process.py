@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from azquack.config.settings import Settings
@@ -30,11 +31,10 @@ from azquack.policy.policy import Policy
 from azquack.principals.configured import principals_for
 from azquack.process.pipes import Message
 from azquack.replicas.gateway.limits import limits_of
+from azquack.replicas.tasks import forever, refresh
 from azquack.tokens.configured import token_source_for
 
 log = logging.getLogger(__name__)
-
-REFRESH_EVERY = 30.0
 
 
 class FlightProcess:
@@ -66,7 +66,7 @@ class FlightProcess:
         self._loop.set_default_executor(ThreadPoolExecutor(8, "pipeline"))
         threading.Thread(target=self._loop.run_forever, daemon=True, name="pipeline").start()
         self._server = asyncio.run_coroutine_threadsafe(self._made(policy, limits), self._loop).result()
-        asyncio.run_coroutine_threadsafe(self._refresh(), self._loop)
+        asyncio.run_coroutine_threadsafe(forever(partial(refresh, self._principals)), self._loop)
         log.info("serves Flight SQL", extra={"port": self.port, "host": settings.host})
 
     async def _made(self, policy: Policy, limits: Limits) -> FlightSqlServer:
@@ -117,12 +117,6 @@ class FlightProcess:
                 target=self._calls.stop, args=(self._settings.stop_timeout,), daemon=True
             ).start()
             self._server.shutdown()
-
-    async def _refresh(self) -> None:
-        """Reads the principals anew for ever."""
-        while True:
-            await asyncio.sleep(REFRESH_EVERY)
-            await asyncio.to_thread(self._principals.refresh)
 
 
 def _bytes(path: Path | None) -> bytes:

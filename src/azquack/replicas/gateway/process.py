@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
@@ -37,6 +36,7 @@ from azquack.process.pipes import Message
 from azquack.quack.upstream import Session, Upstream
 from azquack.replicas.gateway.limits import limits_of
 from azquack.replicas.gateway.state import Replica, ReplicaCollector
+from azquack.replicas.tasks import Work, forever, refresh
 from azquack.tokens.configured import token_source_for
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ CANARY = "canary"
 CANARY_EVERY = 20.0
 CANARY_AGAIN = 2.0
 CANARY_TIMEOUT = 10.0
-REFRESH_EVERY = 30.0
 LOOPBACK = "127.0.0.1"
 LOOPBACKS = (LOOPBACK, "::1", "localhost")
 
@@ -104,9 +103,12 @@ class GatewayProcess:
         self._server = GatewayServer(gateway, _listening(self._config, self._settings))
         await self._server.start()
         self._sidecar = asyncio.create_task(self._serve_sidecar(listener, gateway.metrics.registry))
-        works = [self._canary, self._refresh]
+        works: list[Work] = [
+            self._canary,
+            partial(refresh, self._principals),
+        ]
         works += [partial(each.note, self._board) for each in (self._room, self._writes)]
-        self._tasks += [asyncio.create_task(_forever(each)) for each in works]
+        self._tasks += [asyncio.create_task(forever(each)) for each in works]
 
     async def stop(self) -> None:
         """No new requests; those in flight get the settings' grace."""
@@ -204,14 +206,6 @@ class GatewayProcess:
         """Whether every statement of a session must come through this gateway: nobody else reaches its nodes."""
         return not self._peers and self._settings.node_host in LOOPBACKS
 
-    async def _refresh(self) -> float:
-        """Read the principals anew; seconds until the next time."""
-        try:
-            await asyncio.to_thread(self._principals.refresh)
-        except AzQuackError as error:
-            log.warning("%s", error)
-        return REFRESH_EVERY
-
     async def _canary(self) -> float:
         """Log in through the gateway as a user does, and read; seconds until the next time."""
         if self._replica.standby:
@@ -238,13 +232,6 @@ class GatewayProcess:
         finally:
             await upstream.close()
         return CANARY_AGAIN
-
-
-async def _forever(work: Callable[[], Coroutine[Any, Any, float]]) -> None:
-    """Do `work` again and again, after about as long as it says: the spread keeps replicas from marching in step."""
-    while True:
-        pause = await work()
-        await asyncio.sleep(pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter, not a secret
 
 
 def _listening(config: Message, settings: Settings) -> Listening:
